@@ -1,0 +1,186 @@
+package servicetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// World makes random changes to a small cluster. Names, addresses and ports come from small sets, so that Services clash,
+// pods are shared, and what goes comes back. Equal seeds make equal worlds.
+type World struct {
+	rand   *rand.Rand
+	family service.Family
+	clock  int64
+}
+
+// NewWorld returns a world of one family.
+func NewWorld(seed uint64, family service.Family) *World {
+	return &World{rand: rand.New(rand.NewPCG(seed, uint64(family))), family: family}
+}
+
+// Pods is the range of the world's pods.
+func (w *World) Pods() netip.Prefix {
+	if w.family == service.IPv4 {
+		return netip.MustParsePrefix("10.244.0.0/16")
+	}
+	return netip.MustParsePrefix("fd00:10:244::/48")
+}
+
+const (
+	worldServices = 12
+	worldPods     = 300
+)
+
+// pod is one of the pods; about half of them are on the node under test.
+func (w *World) pod(n int) string {
+	if w.family == service.IPv4 {
+		return fmt.Sprintf("10.244.%d.%d", n%2, n/2+1)
+	}
+	return fmt.Sprintf("fd00:10:244:%x::%x", n%2, n/2+1)
+}
+
+func (w *World) clusterIP(n int) string {
+	if w.family == service.IPv4 {
+		return fmt.Sprintf("10.96.%d.%d", n%3, n/3+1)
+	}
+	return fmt.Sprintf("fd00:10:96::%x:%x", n%3, n/3+1)
+}
+
+// external addresses are few, and the last two are the node's own.
+func (w *World) external(n int) string {
+	v4 := []string{"192.0.2.1", "192.0.2.2", "198.51.100.7", "172.30.0.11", "172.30.0.111"}
+	v6 := []string{"2001:db8::1", "2001:db8::2", "2001:db8:1::7", "fd00:30::11", "fd00:30::111"}
+	if w.family == service.IPv4 {
+		return v4[n]
+	}
+	return v6[n]
+}
+
+// NodeAddress reports whether an address is the node's own.
+func (w *World) NodeAddress(addr netip.Addr) bool {
+	text := addr.String()
+	return text == w.external(3) || text == w.external(4) || addr.IsLoopback()
+}
+
+// Change makes one random change.
+func (w *World) Change(b *service.Builder) {
+	n := w.rand.IntN(worldServices)
+	name := fmt.Sprintf("service-%d", n)
+	switch w.rand.IntN(10) {
+	case 0:
+		b.DeleteService(Namespace, name)
+	case 1:
+		b.DeleteSlice(Namespace, fmt.Sprintf("%s-%d", name, w.rand.IntN(2)))
+	case 2, 3, 4:
+		b.SetService(w.service(n, name))
+	default:
+		w.setSlice(b, name)
+	}
+}
+
+func (w *World) service(n int, name string) *corev1.Service {
+	svc := Service(name, w.clusterIP(n))
+	w.clock++
+	svc.CreationTimestamp = metav1.Time{Time: time.Unix(w.clock/4, 0)}
+	for i, p := range w.ports() {
+		port := Service("", "", p).Spec.Ports[0]
+		if w.rand.IntN(3) == 0 {
+			port.NodePort = 30000 + int32(w.rand.IntN(2000)*(i+1)%40)
+		}
+		svc.Spec.Ports = append(svc.Spec.Ports, port)
+	}
+	for range w.rand.IntN(3) {
+		svc.Spec.ExternalIPs = append(svc.Spec.ExternalIPs, w.external(w.rand.IntN(5)))
+	}
+	if w.rand.IntN(3) == 0 {
+		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: w.external(w.rand.IntN(5))}}
+	}
+	return svc
+}
+
+// ports is a few ports, and now and then very many: more than one chain of a dispatch tree lists.
+func (w *World) ports() []string {
+	if w.rand.IntN(12) == 0 {
+		var many []string
+		for i := range 40 {
+			many = append(many, fmt.Sprintf("p%d:%d", i, 7000+i*37))
+		}
+		return many
+	}
+	// The last one is a node port of others, which matters where the virtual IP is the node's own address.
+	all := []string{"http:80", "https:443", "dns:53/UDP", "dns-tcp:53", "sig:2905/SCTP", "high:30003"}
+	first := w.rand.IntN(len(all))
+	return all[first : first+1+w.rand.IntN(len(all)-first)]
+}
+
+func (w *World) setSlice(b *service.Builder, name string) {
+	var endpoints []string
+	for range w.endpointCount() {
+		n := w.rand.IntN(worldPods)
+		text := w.pod(n) + []string{"@" + Node, "@" + OtherNode, ""}[n%3]
+		if w.rand.IntN(8) == 0 {
+			text += []string{" !ready", " !ready terminating"}[w.rand.IntN(2)]
+		}
+		endpoints = append(endpoints, text)
+	}
+	slice := Slice(name, fmt.Sprintf("%s-%d", name, w.rand.IntN(2)), append(w.ports(), "http:8080"), endpoints...)
+	if len(endpoints) == 0 && w.family == service.IPv6 {
+		slice.AddressType = "IPv6"
+	}
+	b.SetSlice(slice)
+}
+
+func (w *World) endpointCount() int {
+	switch w.rand.IntN(10) {
+	case 0:
+		return 0
+	case 1:
+		return 30 + w.rand.IntN(150)
+	default:
+		return 1 + w.rand.IntN(6)
+	}
+}
+
+// Packet is a random packet: mostly to somewhere that a Service might answer.
+func (w *World) Packet(t *service.Table) service.Packet {
+	p := service.Packet{Protocol: service.Protocols[w.rand.IntN(3)], Source: w.source()}
+	destination, port := w.external(w.rand.IntN(5)), uint16(30000+w.rand.IntN(40))
+	if len(t.Ports) > 0 && w.rand.IntN(8) != 0 {
+		to := t.Ports[w.rand.IntN(len(t.Ports))]
+		p.Protocol = to.Name.Protocol
+		if len(to.Frontends) > 0 {
+			f := to.Frontends[w.rand.IntN(len(to.Frontends))]
+			if port = f.Address.Port(); f.Kind != service.NodePort {
+				destination = f.Address.Addr().String()
+			}
+		}
+		// Often a pod that may reach itself.
+		if len(to.Endpoints) > 0 && w.rand.IntN(3) == 0 {
+			p.Source = to.Endpoints[w.rand.IntN(len(to.Endpoints))].Address.Addr()
+		}
+	}
+	if w.rand.IntN(16) == 0 {
+		destination = map[service.Family]string{service.IPv4: "127.0.0.1", service.IPv6: "::1"}[w.family]
+	}
+	p.Destination = netip.AddrPortFrom(netip.MustParseAddr(destination), port)
+	p.ToNode = w.NodeAddress(p.Destination.Addr())
+	return p
+}
+
+func (w *World) source() netip.Addr {
+	switch w.rand.IntN(3) {
+	case 0:
+		return netip.MustParseAddr(w.external(3)) // the node itself
+	case 1:
+		return netip.MustParseAddr(map[service.Family]string{service.IPv4: "203.0.113.9", service.IPv6: "2001:db8:9::9"}[w.family])
+	default:
+		return netip.MustParseAddr(w.pod(w.rand.IntN(worldPods)))
+	}
+}

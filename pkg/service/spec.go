@@ -1,0 +1,132 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Labels of the API that say who serves a Service.
+const (
+	// LabelProxyName on a Service, with any value, says that another proxy serves it.
+	LabelProxyName = "service.kubernetes.io/service-proxy-name"
+)
+
+// spec is what the compiler needs of a Service, in one family, without a pointer into it.
+type spec struct {
+	name     types.NamespacedName
+	created  time.Time
+	vips     []vip
+	ports    []specPort
+	problems []Problem
+}
+
+type vip struct {
+	kind    Kind
+	address netip.Addr
+}
+
+type specPort struct {
+	name     string
+	protocol Protocol
+	port     uint16
+	nodePort uint16 // 0: none
+}
+
+// Served reports whether a Service is ours to serve: it has a cluster IP, or will not get one, and names no other proxy.
+func Served(svc *corev1.Service) bool {
+	if _, other := svc.Labels[LabelProxyName]; other {
+		return false
+	}
+	return svc.Spec.Type != corev1.ServiceTypeExternalName && svc.Spec.ClusterIP != corev1.ClusterIPNone
+}
+
+// readService reads the part of a Service that is of one family, or nil if there is none. What it cannot use it leaves out
+// and names in problems.
+func readService(svc *corev1.Service, family Family) *spec {
+	if !Served(svc) {
+		return nil
+	}
+	s := &spec{name: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, created: svc.CreationTimestamp.Time}
+	clusterIPs := svc.Spec.ClusterIPs
+	if len(clusterIPs) == 0 {
+		clusterIPs = []string{svc.Spec.ClusterIP}
+	}
+	s.addVIPs(ClusterIP, "spec.clusterIPs", clusterIPs, family)
+	if len(s.vips) == 0 {
+		if len(s.problems) > 0 {
+			return s
+		}
+		return nil // the Service is not of this family, and then its external addresses are not either
+	}
+	s.addVIPs(ExternalIP, "spec.externalIPs", svc.Spec.ExternalIPs, family)
+	s.addVIPs(LoadBalancerIP, "status.loadBalancer.ingress", ingressVIPs(svc), family)
+	for i := range svc.Spec.Ports {
+		s.addPort(&svc.Spec.Ports[i])
+	}
+	return s
+}
+
+// ingressVIPs lists the load-balancer addresses that the node has to answer on itself. With ipMode Proxy the balancer
+// changes the destination before the packet gets here, and the node must not short-cut it (KEP-1860). One that has only a
+// host name is none of ours.
+func ingressVIPs(svc *corev1.Service) []string {
+	var ips []string
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		if in.IP == "" || (in.IPMode != nil && *in.IPMode != corev1.LoadBalancerIPModeVIP) {
+			continue
+		}
+		ips = append(ips, in.IP)
+	}
+	return ips
+}
+
+func (s *spec) problem(what, mend string) {
+	s.problems = append(s.problems, Problem{Object: "Service " + s.name.String(), What: what, Mend: mend})
+}
+
+func (s *spec) addVIPs(kind Kind, field string, texts []string, family Family) {
+	for _, text := range texts {
+		addr, err := parseAddress(text, family)
+		if errors.Is(err, errOtherFamily) {
+			continue
+		}
+		if err != nil && kind == ClusterIP && text == "" {
+			s.problem("has no cluster IP", "set spec.clusterIP: only an API server gives one by itself")
+			continue
+		}
+		if err != nil {
+			s.problem(field+": "+err.Error(), "the address is left out; correct it in the Service")
+			continue
+		}
+		s.vips = append(s.vips, vip{kind, addr})
+	}
+}
+
+func (s *spec) addPort(p *corev1.ServicePort) {
+	field := fmt.Sprintf("spec.ports %q", p.Name)
+	if p.Name == "" {
+		field = "spec.ports"
+	}
+	protocol, err := ParseProtocol(p.Protocol)
+	if err != nil {
+		s.problem(field+": "+err.Error(), "the port is left out; correct it in the Service")
+		return
+	}
+	port, err := parsePort(p.Port)
+	if err != nil {
+		s.problem(field+": "+err.Error(), "the port is left out; correct it in the Service")
+		return
+	}
+	read := specPort{name: p.Name, protocol: protocol, port: port}
+	if p.NodePort != 0 {
+		if read.nodePort, err = parsePort(p.NodePort); err != nil {
+			s.problem(field+": node "+err.Error(), "the node port is left out; correct it in the Service")
+		}
+	}
+	s.ports = append(s.ports, read)
+}
