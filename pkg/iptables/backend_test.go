@@ -1,0 +1,283 @@
+package iptables
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got); after a change that is meant, run the test with -update:\n%s", file, diff)
+	}
+}
+
+// small is a cluster of one family with something of everything.
+func small(family service.Family) *service.Builder {
+	b := service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: netip.MustParsePrefix("10.244.0.0/16")})
+	web, empty, pod, external := "10.96.0.1", "10.96.0.2", "10.244.%d.%d", "192.0.2.1"
+	if family == service.IPv6 {
+		b = service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: netip.MustParsePrefix("fd00:10:244::/48")})
+		web, empty, pod, external = "fd00:10:96::1", "fd00:10:96::2", "fd00:10:244:%d::%d", "2001:db8::1"
+	}
+	svc := servicetest.Service("web", web, "http:80=30080", "dns:53/UDP")
+	svc.Spec.ExternalIPs = []string{external}
+	b.SetService(svc)
+	b.SetService(servicetest.Service("nobody-behind", empty, "80=30081"))
+	b.SetSlice(servicetest.Slice("web", "web-1", []string{"http:8080", "dns:5353/UDP"},
+		fmt.Sprintf(pod, 1, 1)+"@"+servicetest.Node, fmt.Sprintf(pod, 2, 1)+"@"+servicetest.OtherNode, fmt.Sprintf(pod, 2, 2)+"@"+servicetest.OtherNode))
+	return b
+}
+
+// synced is a Backend that has written a cluster into a kernel in memory.
+func synced(t *testing.T, builder *service.Builder, family service.Family) (*Backend, *fakeKernel) {
+	t.Helper()
+	k := newFakeKernel()
+	b := testBackend(Options{Family: family, MasqueradeBit: 14}, k)
+	table, _, _ := builder.Build()
+	if err := b.Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b, k
+}
+
+func TestRenderedRules(t *testing.T) {
+	for _, family := range families {
+		_, k := synced(t, small(family), family)
+		golden(t, family.String()+".golden", k.rules.String())
+	}
+}
+
+func TestARestartWithNothingChangedWritesNothing(t *testing.T) {
+	builder := small(service.IPv4)
+	_, k := synced(t, builder, service.IPv4)
+	k.takeRestores()
+	before := k.rules.String()
+	table, _, _ := builder.Build()
+	if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	if text := k.takeRestores(); text != "" {
+		t.Errorf("written:\n%s", text)
+	}
+	if diff := cmp.Diff(before, k.rules.String()); diff != "" {
+		t.Errorf("rules (-before +after):\n%s", diff)
+	}
+}
+
+func TestOnlyWhatChangedIsWritten(t *testing.T) {
+	ports := []string{"http:8080", "dns:5353/UDP"}
+	tests := []struct {
+		name   string
+		change func(b *service.Builder)
+		want   []string // the chains named in the restore
+	}{
+		{"an endpoint of another node comes: the chains of its Service", func(b *service.Builder) {
+			b.SetSlice(servicetest.Slice("web", "web-2", ports, "10.244.2.3@node-2"))
+		}, []string{"FL-S-web", "FL-S-web"}},
+		{"an endpoint of this node comes: the rule that lets it reach itself too", func(b *service.Builder) {
+			b.SetSlice(servicetest.Slice("web", "web-2", ports, "10.244.1.3@node-1"))
+		}, []string{"FL-HAIRPIN", "FL-S-web", "FL-S-web"}},
+		{"a Service without endpoints comes: the way to it, and its refusal", func(b *service.Builder) {
+			b.SetService(servicetest.Service("new", "10.96.0.9", "80"))
+		}, []string{"FL-CLUSTER-IPS", "FL-FILTER", "FL-NO-ENDPOINTS"}},
+		{"the last endpoint goes: refused before nothing leads to it", func(b *service.Builder) {
+			b.DeleteSlice(servicetest.Namespace, "web-1")
+		}, []string{"FL-CLUSTER-IPS", "FL-EXTERNAL-IPS", "FL-FILTER", "FL-HAIRPIN", "FL-NO-ENDPOINTS", "FL-NO-NODE-PORTS", "FL-NODE-PORTS", "FL-POSTROUTING", "FL-S-web", "FL-S-web"}},
+		{"nothing the rules depend on", func(b *service.Builder) {
+			b.SetSlice(servicetest.Slice("web", "web-2", ports, "10.244.2.3@node-2 !ready"))
+		}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			builder := small(service.IPv4)
+			b, k := synced(t, builder, service.IPv4)
+			k.takeRestores()
+			test.change(builder)
+			table, dirty, _ := builder.Build()
+			if err := b.Sync(t.Context(), table, dirty); err != nil {
+				t.Fatal(err)
+			}
+			if len(k.restores) > 1 {
+				t.Errorf("%d restores", len(k.restores))
+			}
+			if diff := cmp.Diff(test.want, declared(k.takeRestores())); diff != "" {
+				t.Errorf("chains written (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// declared lists the chains that a restore names, sorted, without the hash at the end of a Service's.
+func declared(text string) []string {
+	var list []string
+	for line := range strings.Lines(text) {
+		if name, is := strings.CutPrefix(line, ":"); is {
+			name, _, _ = strings.Cut(name, " ")
+			if strings.HasPrefix(name, prefixService) {
+				name = name[:strings.LastIndexByte(name, '-')]
+			}
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestARefusalNeverMissesAMoment(t *testing.T) {
+	builder := small(service.IPv4)
+	b, k := synced(t, builder, service.IPv4)
+	order := func(change func()) string {
+		k.takeRestores()
+		change()
+		table, dirty, _ := builder.Build()
+		if err := b.Sync(t.Context(), table, dirty); err != nil {
+			t.Fatal(err)
+		}
+		var tables []string
+		for line := range strings.Lines(k.takeRestores()) {
+			if name, is := strings.CutPrefix(line, "*"); is {
+				tables = append(tables, strings.TrimSpace(name))
+			}
+		}
+		return strings.Join(tables, ", ")
+	}
+	slice := servicetest.Slice("nobody-behind", "n-1", []string{"8080"}, "10.244.2.9@node-2")
+	if got, want := order(func() { builder.SetSlice(slice) }), "nat, filter"; got != want {
+		t.Errorf("the first endpoint comes: tables are written in the order %s, want %s", got, want)
+	}
+	if got, want := order(func() { builder.DeleteSlice(servicetest.Namespace, "n-1") }), "filter, nat"; got != want {
+		t.Errorf("the last endpoint goes: tables are written in the order %s, want %s", got, want)
+	}
+}
+
+func TestDriftIsNamedAndOnlyItIsRepaired(t *testing.T) {
+	tests := []struct {
+		name, damage string
+		drift        []string
+		written      []string
+	}{
+		{"none", "", nil, nil},
+		{"a rule more", "*nat\n-A FL-SERVICES -j RETURN\nCOMMIT\n", []string{"nat FL-SERVICES: the rules have been changed"}, []string{"FL-SERVICES"}},
+		{"a chain emptied", "*nat\n-F FL-MASQUERADE\nCOMMIT\n", []string{"nat FL-MASQUERADE: the rules have been changed"}, []string{"FL-MASQUERADE"}},
+		{"a jump gone", "*filter\n-F FORWARD\nCOMMIT\n", []string{"filter FORWARD: the jump to FL-FILTER is gone"}, nil},
+		{"a chain gone", "*nat\n-F FL-POSTROUTING\n-F FL-HAIRPIN\n-X FL-HAIRPIN\nCOMMIT\n",
+			[]string{"nat FL-HAIRPIN: the chain is gone", "nat FL-POSTROUTING: the rules have been changed"}, []string{"FL-HAIRPIN", "FL-POSTROUTING"}},
+		{"a chain of an older Fairlead", "*nat\n:FL-S-old-AAAAAAAAAAA - [0:0]\nCOMMIT\n",
+			[]string{"nat FL-S-old-AAAAAAAAAAA: the chain does not belong there"}, []string{"FL-S-old"}},
+		{"somebody else's rules are none", "*nat\n:KUBE-X - [0:0]\n:FL-OAT - [0:0]\n-A POSTROUTING -j KUBE-X\nCOMMIT\n", nil, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			builder := small(service.IPv4)
+			b, k := synced(t, builder, service.IPv4)
+			before := k.rules.String()
+			k.takeRestores()
+			if err := k.rules.Restore(strings.NewReader(test.damage)); err != nil {
+				t.Fatal(err)
+			}
+			damaged := k.rules.String()
+			drift, err := b.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.drift, drift); diff != "" {
+				t.Errorf("drift (-want +got):\n%s", diff)
+			}
+			table, _, _ := builder.Build()
+			if err := b.Sync(t.Context(), table, nil); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.written, declared(k.takeRestores())); diff != "" {
+				t.Errorf("chains written (-want +got):\n%s", diff)
+			}
+			want := before
+			if test.drift == nil {
+				want = damaged
+			}
+			if diff := cmp.Diff(want, k.rules.String()); diff != "" {
+				t.Errorf("rules after the repair (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheNFTVariantLoadsInParts(t *testing.T) {
+	const services = 2*chunk + 10
+	builder := service.NewBuilder(service.Options{Family: service.IPv4})
+	for i := range services {
+		name := fmt.Sprintf("service-%d", i)
+		builder.SetService(servicetest.Service(name, fmt.Sprintf("10.96.%d.%d", i/200, i%200+1), "80"))
+		builder.SetSlice(servicetest.Slice(name, name, []string{"8080"}, "10.244.2.1"))
+	}
+	k := newFakeKernel()
+	k.variant = NFT
+	b := testBackend(Options{Family: service.IPv4}, k)
+	table, _, _ := builder.Build()
+	if err := b.Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range k.restores {
+		if n := strings.Count(string(text), "\n:"); n > 2*chunk {
+			t.Errorf("restore %d has %d chains", i, n)
+		}
+		if last := i == len(k.restores)-1; strings.Contains(string(text), ":"+chainServices+" ") != last {
+			t.Errorf("restore %d of %d: the way to the Services has to come last", i+1, len(k.restores))
+		}
+	}
+	if err := removeAll(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	if text := k.rules.String(); strings.Contains(text, "FL-") {
+		t.Errorf("left after removal:\n%s", text)
+	}
+}
+
+func TestAnErrorSaysWhatTheKernelSaid(t *testing.T) {
+	builder := small(service.IPv4)
+	k := newFakeKernel()
+	k.fail = 1
+	b := testBackend(Options{Family: service.IPv4}, k)
+	table, _, _ := builder.Build()
+	if err := b.Sync(t.Context(), table, nil); err == nil || !strings.Contains(err.Error(), "the kernel says no") {
+		t.Errorf("got %v", err)
+	}
+	if drift, err := b.Verify(t.Context()); err != nil || drift != nil {
+		t.Errorf("after a failed sync there is nothing to compare with, but: %v, %v", drift, err)
+	}
+}
+
+func TestOnlyOurChainsAreOurs(t *testing.T) {
+	for name, want := range map[string]bool{
+		chainServices: true, serviceChain(service.PortName{Name: "a-b.c", Namespace: "x"}): true, "FL-C-0a60000a": true,
+		"FL-G-ABCDEFGHIJK-0f": true, "FL-OATING": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
+	} {
+		if got := ours.MatchString(name); got != want {
+			t.Errorf("%q: ours %t, want %t", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package iptables
+
+import (
+	"crypto/sha256"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// flat is how many endpoints a chain lists one by one. A connection walks half of the list on average, so a longer list is
+// cut in sixteen, again and again.
+const flat = 32
+
+// deepestChoice is how often it is cut at the most, for the reason that deepest has. It is enough for two million endpoints.
+const deepestChoice = 4
+
+// serviceChains renders the chains of one service port, children first, the one that its frontends lead to last. A port
+// that nothing leads to, or that leads nowhere, has none, nor has one that is not there.
+func serviceChains(p *service.Port) []chain {
+	if p == nil || len(p.Frontends) == 0 || len(p.Endpoints) == 0 {
+		return nil
+	}
+	c := choice{protocol: p.Name.Protocol.String(), group: prefixGroup + serviceHash(p.Name) + "-"}
+	c.level(serviceChain(p.Name), "", candidates(p.Endpoints))
+	return c.chains
+}
+
+// candidate is an endpoint with its place in the tree: a hash of its address, so that endpoints are spread evenly over the
+// branches, and one that comes or goes changes only its own branch.
+type candidate struct {
+	service.Endpoint
+	digits string
+}
+
+func candidates(endpoints []service.Endpoint) []candidate {
+	list := make([]candidate, len(endpoints))
+	for i, e := range endpoints {
+		list[i].Endpoint = e
+		if len(endpoints) > flat {
+			text, _ := e.Address.MarshalText()
+			sum := sha256.Sum256(text)
+			list[i].digits = addressDigits(sum[:8])
+		}
+	}
+	if len(endpoints) > flat {
+		slices.SortFunc(list, func(x, y candidate) int { return strings.Compare(x.digits, y.digits) })
+	}
+	return list
+}
+
+func addressDigits(raw []byte) string {
+	digits := make([]byte, 0, 2*len(raw))
+	for _, b := range raw {
+		digits = append(digits, "0123456789abcdef"[b>>4], "0123456789abcdef"[b&15])
+	}
+	return string(digits)
+}
+
+// choice renders the random choice between endpoints. Rule after rule takes its share of what the rules before it have
+// left over, and the last one takes the rest, so that every endpoint has the same chance.
+type choice struct {
+	protocol string
+	group    string // prefix of the names of its lower chains
+	chains   []chain
+}
+
+func (c *choice) level(name, path string, list []candidate) {
+	w := newChain(name)
+	if len(list) <= flat || len(path) == deepestChoice {
+		for i, e := range list {
+			c.send(w, e, 1, len(list)-i)
+		}
+	} else {
+		c.branches(w, path, list)
+	}
+	c.chains = append(c.chains, w.chain)
+}
+
+func (c *choice) branches(w *chainWriter, path string, list []candidate) {
+	for len(list) > 0 {
+		digit := list[0].digits[len(path)]
+		n := slices.IndexFunc(list, func(e candidate) bool { return e.digits[len(path)] != digit })
+		if n < 0 {
+			n = len(list)
+		}
+		if n == 1 {
+			c.send(w, list[0], 1, len(list))
+		} else {
+			below := path + string(digit)
+			c.level(c.group+below, below, list[:n])
+			w.begin()
+			w.text = appendChance(w.text, n, len(list))
+			w.text = append(w.text, " -g "+c.group+below...)
+			w.end()
+		}
+		list = list[n:]
+	}
+}
+
+// send writes the rule that takes part of whole packets to an endpoint.
+func (c *choice) send(w *chainWriter, e candidate, part, whole int) {
+	w.begin()
+	w.text = append(w.text, " -p "...)
+	w.text = append(w.text, c.protocol...)
+	w.text = appendChance(w.text, part, whole)
+	w.text = append(w.text, " -j DNAT --to-destination "...)
+	w.text = e.Address.AppendTo(w.text)
+	w.end()
+}
+
+// appendChance writes a match for part of whole packets. The kernel keeps a probability as a multiple of 2^-31 (xt_statistic),
+// and iptables-save prints that number back with eleven digits, which we have to write for our text to equal it.
+func appendChance(text []byte, part, whole int) []byte {
+	if part == whole {
+		return text
+	}
+	const one = 1 << 31
+	kept := math.Round(one*float64(part)/float64(whole)) / one
+	text = append(text, " -m statistic --mode random --probability "...)
+	return strconv.AppendFloat(text, kept, 'f', 11, 64)
+}

@@ -1,0 +1,63 @@
+package iptables
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"regexp"
+	"strings"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// A chain's name has 28 characters at the most (XT_EXTENSION_MAXNAMELEN, less the final NUL). All of ours begin with FL-.
+const maxChainName = 28
+
+// Chains that are always there, whatever the Table holds.
+const (
+	chainServices      = "FL-SERVICES"
+	chainClusterIPs    = "FL-CLUSTER-IPS"
+	chainExternalIPs   = "FL-EXTERNAL-IPS"
+	chainNodePorts     = "FL-NODE-PORTS"
+	chainPostrouting   = "FL-POSTROUTING"
+	chainMasquerade    = "FL-MASQUERADE"
+	chainHairpin       = "FL-HAIRPIN"
+	chainFilter        = "FL-FILTER"
+	chainNoEndpoints   = "FL-NO-ENDPOINTS"
+	chainNoNodePorts   = "FL-NO-NODE-PORTS"
+	prefixService      = "FL-S-" // a service port
+	prefixGroup        = "FL-G-" // a part of the endpoints of one
+	prefixClusterTree  = "FL-C-"
+	prefixExternalTree = "FL-X-"
+	prefixNodePortTree = "FL-N-"
+	prefixHairpinTree  = "FL-H-"
+	prefixRejectTree   = "FL-R-"
+)
+
+// ours matches the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
+var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|FILTER|` +
+	`NO-ENDPOINTS|NO-NODE-PORTS|S-.*-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|[CXNHR]-([0-9a-f]+|[A-Z2-7]{16}))$`)
+
+// serviceHash tells service ports apart in chain names. 55 bits: among 50,000 ports two are the same with a chance of
+// one in thirty million.
+func serviceHash(name service.PortName) string {
+	return hash(name.String(), 11)
+}
+
+// serviceChain names the chain of a service port. It is the same after every restart, and begins with the Service's name,
+// so that a listing can be read and searched.
+func serviceChain(name service.PortName) string {
+	id := serviceHash(name)
+	room := maxChainName - len(prefixService) - len("-") - len(id)
+	readable := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '_'
+	}, name.Name)
+	return prefixService + readable[:min(room, len(readable))] + "-" + id
+}
+
+func hash(text string, length int) string {
+	sum := sha256.Sum256([]byte(text))
+	return base32.StdEncoding.EncodeToString(sum[:])[:length]
+}

@@ -1,0 +1,67 @@
+package iptables
+
+import (
+	"slices"
+)
+
+// section is one change to one table: it happens at once or not at all.
+type section struct {
+	table  string
+	write  []chain // children first
+	clear  []string
+	remove []string
+}
+
+func (s section) empty() bool { return len(s.write) == 0 && len(s.clear) == 0 && len(s.remove) == 0 }
+
+// appendTo writes the section as input for iptables-restore. A chain that is named at the top is made, or emptied; one that
+// goes must be empty, and nothing may lead to it any more.
+func (s section) appendTo(text []byte) []byte {
+	if s.empty() {
+		return text
+	}
+	text = append(text, '*')
+	text = append(text, s.table...)
+	text = append(text, '\n')
+	for _, c := range s.write {
+		text = appendDeclaration(text, c.name)
+	}
+	for _, name := range slices.Concat(s.clear, s.remove) {
+		text = appendDeclaration(text, name)
+	}
+	for _, c := range s.write {
+		text = append(text, c.text...)
+	}
+	for _, name := range s.remove {
+		text = append(text, "-X "...)
+		text = append(text, name...)
+		text = append(text, '\n')
+	}
+	return append(text, "COMMIT\n"...)
+}
+
+func appendDeclaration(text []byte, name string) []byte {
+	text = append(text, ':')
+	text = append(text, name...)
+	return append(text, " - [0:0]\n"...)
+}
+
+// cut splits a section so that none touches more than most chains. Chains are written children first and the chains that
+// lead to others last, so what a part leads to is always there already. Chains that go are all emptied before the first is
+// removed, as they may lead to each other.
+func (s section) cut(most int) []section {
+	if len(s.write)+len(s.remove) <= most {
+		return []section{s}
+	}
+	var parts []section
+	for part := range slices.Chunk(s.write, most) {
+		parts = append(parts, section{table: s.table, write: part})
+	}
+	for part := range slices.Chunk(s.remove, most) {
+		parts = append(parts, section{table: s.table, clear: part})
+	}
+	for part := range slices.Chunk(s.remove, most) {
+		parts = append(parts, section{table: s.table, remove: part})
+	}
+	return parts
+}

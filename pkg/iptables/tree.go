@@ -1,0 +1,94 @@
+package iptables
+
+import (
+	"slices"
+	"strings"
+)
+
+// inline is how many entries that share their next digit a tree lists one by one rather than in a chain of their own. A
+// chain costs a jump, and on the nft variant much time to load; an entry costs one more comparison.
+const inline = 4
+
+// deepest is how many chains a tree has below each other. nft refuses more than 16 (NFT_JUMP_STACK_SIZE), all jumps
+// counted, and whoever may write addresses into Services must not be able to get there. Real addresses need four or five.
+const deepest = 8
+
+// entry is one thing that a tree finds.
+type entry struct {
+	key    key
+	action string // what to do with a packet that matches the key
+}
+
+// tree finds the entry that a packet matches among many, in a few steps: each chain decides on the next digit of the key
+// in which its entries differ. Which chains there are follows from the entries alone, so that a new entry changes no
+// more than the chain it comes into.
+type tree struct {
+	shape  keyShape
+	prefix string // of the names of its chains
+}
+
+// rules writes the tree into w, which may hold other rules around it, and returns the chains below it, children first. A
+// packet that matches no entry comes out of w's rules again.
+func (t tree) rules(w *chainWriter, entries []entry) []chain {
+	slices.SortFunc(entries, func(x, y entry) int { return strings.Compare(string(x.key), string(y.key)) })
+	var below []chain
+	// Jumps, not gotos: a packet that matches nothing has to come back to the rules behind the tree.
+	t.level(w, entries, place{jump: "-j"}, &below)
+	return below
+}
+
+// guard is a match that all entries share, empty if there is none.
+func (t tree) guard(entries []entry) string {
+	first, last := entries[0].key, entries[0].key
+	for _, e := range entries {
+		first, last = min(first, e.key), max(last, e.key)
+	}
+	return t.shape.match(first[:common(first, last)], 0)
+}
+
+// place says where in a tree a chain is.
+type place struct {
+	depth int
+	known int    // a packet that gets there matches so many of the first digits of all its entries
+	jump  string // how it leads to chains below it
+}
+
+// level writes the rules that decide between entries, which are sorted.
+func (t tree) level(w *chainWriter, entries []entry, at place, below *[]chain) {
+	if len(entries) == 0 {
+		return
+	}
+	differs := common(entries[0].key, entries[len(entries)-1].key)
+	for len(entries) > 0 {
+		group := sameDigit(entries, differs)
+		entries = entries[len(group):]
+		if len(group) <= inline || at.depth == deepest {
+			for _, e := range group {
+				w.rule(t.shape.match(e.key, at.known), e.action)
+			}
+			continue
+		}
+		prefix := group[0].key[:common(group[0].key, group[len(group)-1].key)]
+		child := newChain(t.chainName(prefix))
+		t.level(child, group, place{at.depth + 1, len(prefix), "-g"}, below)
+		*below = append(*below, child.chain)
+		w.rule(t.shape.match(prefix, at.known), at.jump, child.name)
+	}
+}
+
+// sameDigit returns the first entries that have one digit in common at the given place. No two keys are equal: a Table
+// gives an address to one Service only.
+func sameDigit(entries []entry, at int) []entry {
+	n := 1
+	for n < len(entries) && entries[n].key[at] == entries[0].key[at] {
+		n++
+	}
+	return entries[:n]
+}
+
+func (t tree) chainName(prefix key) string {
+	if len(t.prefix)+len(prefix) <= maxChainName {
+		return t.prefix + prefix.hex()
+	}
+	return t.prefix + hash(string(prefix), 16)
+}

@@ -1,0 +1,109 @@
+package iptables
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
+)
+
+// depth is the longest way through jumps and gotos from a chain down.
+func depth(k *fakeKernel, table, chain string) int {
+	deepest := 0
+	for _, rule := range k.rules.Rules(table, chain) {
+		words := strings.Fields(rule)
+		to := words[len(words)-1]
+		if strings.HasPrefix(to, "FL-") {
+			deepest = max(deepest, 1+depth(k, table, to))
+		}
+	}
+	return deepest
+}
+
+// nestedAddresses differ at every digit of their address: the worst that can be written into a Service.
+func nestedAddresses(digits int) []string {
+	var list []string
+	for n := range digits {
+		for d := range inline + 1 {
+			text := []byte(strings.Repeat("1", digits))
+			text[n] = "23456789"[d]
+			var addr [16]byte
+			for i := range text {
+				addr[i/2] |= (text[i] - '0') << (4 * (1 - i%2))
+			}
+			a := netip.AddrFrom16(addr)
+			if digits == 8 {
+				a = netip.AddrFrom4([4]byte(addr[:4]))
+			}
+			list = append(list, a.String())
+		}
+	}
+	return list
+}
+
+func TestNoAddressesMakeATreeDeeperThanTheKernelTakes(t *testing.T) {
+	const kernelLimit = 16 // NFT_JUMP_STACK_SIZE
+	for _, family := range families {
+		b := service.NewBuilder(service.Options{Family: family})
+		clusterIP, pod := "10.96.0.1", "10.244.%d.%d"
+		if family == service.IPv6 {
+			clusterIP, pod = "fd00::1", "fd00:1::%x:%x"
+		}
+		svc := servicetest.Service("web", clusterIP, "80")
+		svc.Spec.ExternalIPs = nestedAddresses(family.Bits() / 4)
+		b.SetService(svc)
+		var endpoints []string
+		for i := range 10000 {
+			endpoints = append(endpoints, fmt.Sprintf(pod, i/200, i%200+1))
+		}
+		b.SetSlice(servicetest.Slice("web", "web-1", []string{"8080"}, endpoints...))
+		table, _, _ := b.Build()
+		k := newFakeKernel()
+		if err := testBackend(Options{Family: family}, k).Sync(t.Context(), table, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := depth(k, "nat", "PREROUTING"); got >= kernelLimit {
+			t.Errorf("%s: %d chains below each other, and the kernel takes %d", family, got, kernelLimit)
+		}
+	}
+}
+
+// TestTheWayToAServiceIsShort holds what makes a connection to the last Service as quick as one to the only Service.
+func TestTheWayToAServiceIsShort(t *testing.T) {
+	const services, mostRules = 10000, 120
+	b := service.NewBuilder(service.Options{Family: service.IPv4, Pods: netip.MustParsePrefix("10.244.0.0/16")})
+	for i := range services {
+		name := fmt.Sprintf("service-%d", i)
+		b.SetService(servicetest.Service(name, fmt.Sprintf("10.96.%d.%d", i/250, i%250+1), "80"))
+		b.SetSlice(servicetest.Slice(name, name, []string{"8080"}, fmt.Sprintf("10.244.%d.%d", i/250, i%250+1)))
+	}
+	table, _, _ := b.Build()
+	k := newFakeKernel()
+	if err := testBackend(Options{Family: service.IPv4}, k).Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	// The longest list on each level of the way, as if it were walked to its end.
+	rules := map[int]int{}
+	var walk func(chain string, level int)
+	walk = func(chain string, level int) {
+		list := k.rules.Rules("nat", chain)
+		rules[level] = max(rules[level], len(list))
+		for _, rule := range list {
+			words := strings.Fields(rule)
+			if to := words[len(words)-1]; strings.HasPrefix(to, "FL-") {
+				walk(to, level+1)
+			}
+		}
+	}
+	walk(chainServices, 0)
+	total := 0
+	for _, n := range rules {
+		total += n
+	}
+	if total > mostRules {
+		t.Errorf("the longest way to a Service has %d rules, %v by level; it should be %d at the most", total, rules, mostRules)
+	}
+}

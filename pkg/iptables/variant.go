@@ -1,0 +1,117 @@
+package iptables
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// Variant is one of the two kernel interfaces that the iptables programs can speak to. What is written through one is
+// invisible through the other, so everybody on a node has to use the same.
+type Variant string
+
+// The variants. Auto stands for the one that the node's other programs use.
+const (
+	Auto   Variant = "auto"
+	Legacy Variant = "legacy"
+	NFT    Variant = "nft"
+)
+
+// Variants lists what a user can ask for.
+var Variants = []Variant{Auto, Legacy, NFT}
+
+// ErrNotInstalled says that the iptables programs are not there.
+var ErrNotInstalled = errors.New("is not in PATH; install the package iptables")
+
+// evidence is what speaks for a variant.
+type evidence struct {
+	hint  bool // kubelet uses it
+	rules int
+}
+
+// detect finds the variant in use, over both families. kubelet leaves a chain for this very purpose where it writes its own
+// rules (KEP-3178); where there is none, or in both, the variant with more rules is taken, and without any rule nft.
+func detect(ctx context.Context) (Variant, error) {
+	legacy, noLegacy := gather(ctx, Legacy)
+	nft, noNFT := gather(ctx, NFT)
+	switch {
+	case noLegacy == nil && noNFT == nil:
+		return prefer(legacy, nft), nil
+	case noLegacy == nil:
+		return Legacy, nil
+	case noNFT == nil:
+		return NFT, nil
+	case errors.Is(noLegacy, ErrNotInstalled):
+		return "", noNFT
+	}
+	return "", fmt.Errorf("neither variant of iptables works: %w; %w", noLegacy, noNFT)
+}
+
+func prefer(legacy, nft evidence) Variant {
+	if legacy.hint != nft.hint && legacy.hint || legacy.hint == nft.hint && legacy.rules > nft.rules {
+		return Legacy
+	}
+	return NFT
+}
+
+// gather looks for signs of use. It does not name a table, as that alone would make the kernel load legacy's.
+func gather(ctx context.Context, v Variant) (evidence, error) {
+	var e evidence
+	for _, f := range []service.Family{service.IPv4, service.IPv6} {
+		path, err := program(f, v, "save")
+		if err != nil {
+			if f == service.IPv6 {
+				break
+			}
+			return e, err
+		}
+		out, err := exec.CommandContext(ctx, path).Output()
+		if err != nil {
+			return e, commandError(path, err)
+		}
+		e.add(out)
+	}
+	return e, nil
+}
+
+func (e *evidence) add(saved []byte) {
+	for lines := bufio.NewScanner(bytes.NewReader(saved)); lines.Scan(); {
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, ":KUBE-IPTABLES-HINT "), strings.HasPrefix(line, ":KUBE-KUBELET-CANARY "):
+			e.hint = true
+		case strings.HasPrefix(line, "-A "):
+			e.rules++
+		}
+	}
+}
+
+// program finds one of the programs: iptables-nft-save, ip6tables-legacy-restore, and so on; no action is iptables itself.
+func program(f service.Family, v Variant, action string) (string, error) {
+	name := "iptables-" + string(v)
+	if f == service.IPv6 {
+		name = "ip6tables-" + string(v)
+	}
+	if action != "" {
+		name += "-" + action
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("%s %w", name, ErrNotInstalled)
+	}
+	return path, nil
+}
+
+// commandError adds to a failed command what it said.
+func commandError(path string, err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("%s: %w: %s", path, err, bytes.TrimSpace(exit.Stderr))
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
