@@ -1,0 +1,19 @@
+package proxier
+
+import (
+	"context"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// Backend makes this node's kernel forward what a Table describes, in one IP family.
+type Backend interface {
+	// Sync makes the kernel hold exactly table. dirty names the service ports that may differ from the last successful
+	// Sync; nil means that nothing may be assumed, neither of Fairlead's own earlier work. After an error every service port
+	// is served by its old rules or by its new ones, and the caller comes again with the union of the dirty sets.
+	Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error
+	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing.
+	Verify(ctx context.Context) (drift []string, err error)
+	// Remove deletes all that this backend ever wrote on this machine, by its marks, and nothing else.
+	Remove(ctx context.Context) error
+}
