@@ -1,0 +1,23 @@
+package main
+
+import "runtime/debug"
+
+// release is set when a release is built (-ldflags "-X main.release=v1.2.3").
+var release string
+
+// version is the release, or what the Go toolchain knows of the sources.
+func version() string {
+	if release != "" {
+		return release
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "unreleased " + s.Value
+		}
+	}
+	return "unreleased"
+}

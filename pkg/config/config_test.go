@@ -1,0 +1,59 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func parse(t *testing.T, args ...string) *Config {
+	t.Helper()
+	c := Default()
+	fs := pflag.NewFlagSet("fairlead", pflag.ContinueOnError)
+	c.AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWrongSettingsAreNamed(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want []string // each in the message; none: valid
+	}{
+		{"the defaults are valid", nil, nil},
+		{"two families of pods", []string{"--cluster-cidr=10.244.0.0/16, fd00:10:244::/56"}, nil},
+		{"an unknown mode", []string{"--proxy-mode=userspace"}, []string{"--proxy-mode", `"userspace"`, "iptables"}},
+		{"an unknown variant", []string{"--iptables-variant=old"}, []string{"--iptables-variant", "legacy"}},
+		{"a mark bit out of range", []string{"--iptables-masquerade-bit=32"}, []string{"--iptables-masquerade-bit", "32"}},
+		{"no sync period", []string{"--iptables-sync-period=0"}, []string{"--iptables-sync-period"}},
+		{"a longer least than usual period", []string{"--iptables-min-sync-period=1m"}, []string{"--iptables-min-sync-period", "30s"}},
+		{"negative conntrack sizes", []string{"--conntrack-min=-1", "--conntrack-max-per-core=-1"}, []string{"--conntrack-min", "--conntrack-max-per-core"}},
+		{"pods that are no range", []string{"--cluster-cidr=10.244.0.0"}, []string{"--cluster-cidr", "10.244.0.0"}},
+		{"two ranges of one family", []string{"--cluster-cidr=10.0.0.0/8,11.0.0.0/8"}, []string{"--cluster-cidr", "IPv4"}},
+		{"files and an API server", []string{"--manifests=.", "--kubeconfig=x"}, []string{"--manifests", "--kubeconfig"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := parse(t, test.args...).Validate()
+			if (err != nil) != (test.want != nil) {
+				t.Fatalf("error: %v", err)
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestNodeNameIsLowerCase(t *testing.T) {
+	name, err := parse(t, "--hostname-override= Node-1 ").NodeName()
+	if err != nil || name != "node-1" {
+		t.Errorf("got %q, %v", name, err)
+	}
+}
