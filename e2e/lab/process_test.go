@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestOutput(t *testing.T) {
+	l := newLab(t)
+	out, err := l.Nodes[0].Output(t.Context(), "cat", "/proc/net/fib_trie")
+	if err != nil || !strings.Contains(out, "172.30.0.11") || strings.Contains(out, "172.30.0.12") {
+		t.Errorf("got %v and the routes\n%s", err, out)
+	}
+	_, err = l.Nodes[0].Output(t.Context(), "sh", "-c", "echo went wrong >&2; exit 3")
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(err.Error(), "went wrong") {
+		t.Errorf("got %v, want exit status 3 and the stderr", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := l.Nodes[0].Output(ctx, "sleep", "100"); err == nil {
+		t.Error("a command outlived its context")
+	}
+}
+
+func TestProcess(t *testing.T) {
+	l := newLab(t)
+	var log bytes.Buffer
+	script := `trap 'echo bye; exit 7' TERM; echo hello >&2; while :; do sleep 0.02; done`
+	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", script}, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v from a running process", err)
+	}
+	var exit *exec.ExitError
+	if err := p.Stop(syscall.SIGTERM); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("got %v, want exit status 7", err)
+	}
+	if err := p.Stop(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) || !errors.As(err, &exit) {
+		t.Errorf("stop again: got %v", err)
+	}
+	if got := log.String(); got != "hello\nbye\n" {
+		t.Errorf("got log %q", got)
+	}
+	if _, err := l.Nodes[0].StartProcess("no-such-program", nil, nil); err == nil {
+		t.Error("started a program that does not exist")
+	}
+}
+
+// A process must not end because the goroutine or the job that started it did.
+func TestProcessOutlivesJobs(t *testing.T) {
+	l := newLab(t)
+	started := make(chan *Process)
+	go func() {
+		p, err := l.Nodes[0].StartProcess("sleep", []string{"100"}, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		started <- p
+	}()
+	p := <-started
+	for range 200 {
+		go func() { _ = l.Nodes[0].Do(func() error { time.Sleep(time.Millisecond); return nil }) }()
+	}
+	runtime.GC()
+	select {
+	case <-p.Done():
+		t.Errorf("the process ended: %v", p.Wait(t.Context()))
+	case <-time.After(300 * time.Millisecond):
+	}
+}
+
+func TestCloseKillsProcessGroup(t *testing.T) {
+	l := newLab(t)
+	var log lineWriter
+	log.lines = make(chan string, 1)
+	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", "trap '' TERM; sleep 100 & echo $!; wait"}, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var child int
+	if _, err := fmt.Sscan(<-log.lines, &child); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	waitGone(t, p.Pid())
+	waitGone(t, child)
+}
+
+type lineWriter struct{ lines chan string }
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.lines <- string(b)
+	return len(b), nil
+}
+
+// waitGone waits for a process to end; a zombie nobody waits for has ended.
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	for range 250 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("process %d still runs", pid)
+}
+
+// When this process is killed, the kernel kills what it started.
+func TestKilled(t *testing.T) {
+	const inChild = "LAB_TEST_KILLED"
+	if os.Getenv(inChild) != "" {
+		l := newLab(t)
+		p, err := newPod(t, l, l.Nodes[0], "pod").StartProcess("sleep", []string{"100"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("pid %d\n", p.Pid())
+		<-p.Done()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), inChild+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	lines := bufio.NewScanner(stdout)
+	for pid == 0 && lines.Scan() {
+		_, _ = fmt.Sscanf(lines.Text(), "pid %d", &pid)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	if pid == 0 {
+		t.Fatal("the child started no process")
+	}
+	waitGone(t, pid)
+}
