@@ -1,0 +1,131 @@
+package packets
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+)
+
+// TestConnectionsOutliveChanges keeps a connection and makes new ones while endpoints come and go and Fairlead restarts.
+func TestConnectionsOutliveChanges(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, variant string) {
+		s := newSite(t, variant)
+		node1, node2 := s.Nodes[0], s.Nodes[1]
+		first, second, client := s.pod(node1, "first", 8080), s.pod(node2, "second", 8080), s.pod(node1, "client", 9000)
+		s.write("web", dualStack("web", 10, "80"))
+		slices := func(pods map[*lab.Host]*lab.Host) {
+			for _, f := range lab.Families {
+				var endpoints []string
+				for pod, node := range pods {
+					endpoints = append(endpoints, at(f, pod, node))
+				}
+				s.write("slice-"+f.String(), sliceOf(f, "web", "8080", endpoints...))
+			}
+		}
+		slices(map[*lab.Host]*lab.Host{first: node1})
+		s.start()
+		for _, f := range lab.Families {
+			s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+		}
+		standing := map[lab.Family]*lab.Conn{}
+		for _, f := range lab.Families {
+			conn, err := client.Connect(t.Context(), netip.AddrPortFrom(clusterIP(f, 10), 80))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			standing[f] = conn
+		}
+		steps := []struct {
+			name    string
+			do      func()
+			servers []*lab.Host // who has to answer new connections from then on
+		}{
+			{"an endpoint comes", func() { slices(map[*lab.Host]*lab.Host{first: node1, second: node2}) }, []*lab.Host{first, second}},
+			{"the first one goes", func() { slices(map[*lab.Host]*lab.Host{second: node2}) }, []*lab.Host{second}},
+			{"all are gone", func() { slices(nil) }, nil},
+			{"the first one is back", func() { slices(map[*lab.Host]*lab.Host{first: node1}) }, []*lab.Host{first}},
+			{"Fairlead ends", func() { s.stop(syscall.SIGTERM) }, []*lab.Host{first}},
+			{"Fairlead is back", func() { s.start() }, []*lab.Host{first}},
+			{"Fairlead is killed", func() { s.stop(syscall.SIGKILL) }, []*lab.Host{first}},
+			{"endpoints change while it is away", func() {
+				slices(map[*lab.Host]*lab.Host{second: node2})
+				s.start()
+			}, []*lab.Host{second}},
+		}
+		for _, step := range steps {
+			t.Run(step.name, func(t *testing.T) {
+				step.do()
+				for _, f := range lab.Families {
+					to := netip.AddrPortFrom(clusterIP(f, 10), 80)
+					e := expectation{network: "tcp", from: client, to: to}
+					for _, server := range step.servers {
+						e.servers = append(e.servers, server.AddrPort(f, 8080))
+					}
+					if step.servers == nil {
+						e.err = lab.ErrRefused
+					}
+					s.eventually(f.String(), func() error { return e.check(t.Context()) })
+					if err := standing[f].Echo(t.Context(), "still there"); err != nil {
+						t.Errorf("the standing connection: %v", err)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestNoConnectionFailsWhileEndpointsAreReplaced replaces every endpoint one by one, under steady connections, and lets go of
+// a pod only once it has left the Service.
+func TestNoConnectionFailsWhileEndpointsAreReplaced(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, variant string) {
+		s := newSite(t, variant)
+		client := s.pod(s.node(), "client", 9000)
+		const kept = 4
+		var pods []*lab.Host
+		for i := range 12 {
+			pods = append(pods, s.pod(s.Nodes[i%2], fmt.Sprintf("pod-%d", i), 8080))
+		}
+		s.write("web", dualStack("web", 10, "80"))
+		window := func(from int) {
+			for _, f := range lab.Families {
+				var endpoints []string
+				for i := from; i < from+kept; i++ {
+					endpoints = append(endpoints, at(f, pods[i], s.Nodes[i%2]))
+				}
+				s.write("slice-"+f.String(), sliceOf(f, "web", "8080", endpoints...))
+			}
+		}
+		window(0)
+		s.start("--iptables-min-sync-period", "0")
+		for _, f := range lab.Families {
+			s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		failures := make(chan error, 2)
+		for _, f := range lab.Families {
+			go func() {
+				var failed error
+				for ctx.Err() == nil && failed == nil {
+					_, failed = client.Ask(context.Background(), "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80), lab.Reset())
+				}
+				failures <- failed
+			}()
+		}
+		for from := 1; from+kept <= len(pods); from++ {
+			window(from)
+			time.Sleep(250 * time.Millisecond)
+		}
+		cancel()
+		for range lab.Families {
+			if err := <-failures; err != nil {
+				t.Errorf("a connection failed: %v", err)
+			}
+		}
+	})
+}

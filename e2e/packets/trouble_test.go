@@ -1,0 +1,234 @@
+package packets
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
+)
+
+// webSite is a site with one Service, cluster IP 10, and a pod behind it.
+func webSite(t *testing.T, variant string) (s *site, client, server *lab.Host) {
+	t.Helper()
+	s = newSite(t, variant)
+	server, client = s.pod(s.node(), "server", 8080), s.pod(s.node(), "client", 9000)
+	s.write("web", dualStack("web", 10, "80"))
+	for _, f := range lab.Families {
+		s.write("web-"+f.String(), sliceOf(f, "web", "8080", at(f, server, s.node())))
+	}
+	return s, client, server
+}
+
+func (s *site) webAnswers(client *lab.Host) {
+	s.t.Helper()
+	for _, f := range lab.Families {
+		s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+	}
+}
+
+// count is how often a text stands in the log.
+func (s *site) count(text string) int { return strings.Count(s.log.String(), text) }
+
+func TestBadObjectsAreNamedOnceAndTheRestIsServed(t *testing.T) {
+	s, client, server := webSite(t, "nft")
+	bad := servicetest.Service("bad", "10.96.0.77", "low:0", "good:80")
+	clash := servicetest.Service("clash", "10.96.0.78", "80")
+	clash.Spec.ExternalIPs = []string{"10.96.0.10"}
+	s.write("bad", bad, clash, servicetest.Slice("bad", "bad-1", []string{"good:8080"}, "127.0.0.1", "169.254.1.1", server.IPv4.String()))
+	if err := os.WriteFile(filepath.Join(s.manifests, "not.yaml"), []byte("kind: Service\n\tname: tab"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start("--iptables-sync-period", "500ms")
+	s.webAnswers(client)
+	s.answers(client, "tcp", netip.MustParseAddrPort("10.96.0.77:80"))
+	// Every further look at the objects must keep quiet about what has been said.
+	s.write("another", dualStack("another", 20, "80"))
+	time.Sleep(2 * time.Second)
+	for _, text := range []string{"port 0 is not between", `127.0.0.1 is a loopback address`, "10.96.0.10:80/tcp belongs to Service default/web", "not.yaml"} {
+		if n := s.count(text); n != 1 {
+			t.Errorf("%q is said %d times", text, n)
+		}
+	}
+}
+
+func TestFlushedRulesComeBack(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, variant string) {
+		s, client, _ := webSite(t, variant)
+		s.write("empty", dualStack("empty", 11, "80"))
+		s.start("--iptables-sync-period", "1s")
+		s.webAnswers(client)
+		before := s.rules(lab.IPv4)
+		damages := []struct {
+			name string
+			args []string
+		}{
+			{"a table is flushed", []string{"-t", "nat", "-F"}},
+			{"a jump is taken out", []string{"-t", "nat", "-D", "PREROUTING", "-j", "FL-SERVICES"}},
+			{"a rule is put into a chain", []string{"-t", "nat", "-I", "FL-SERVICES", "-j", "RETURN"}},
+			{"a chain of the filter table is emptied", []string{"-t", "filter", "-F", "FL-FILTER"}},
+		}
+		for _, d := range damages {
+			t.Run(d.name, func(t *testing.T) {
+				if _, err := s.node().Output(t.Context(), "iptables-"+variant, d.args...); err != nil {
+					t.Fatal(err)
+				}
+				s.eventually("the rules are as before", func() error {
+					if s.rules(lab.IPv4) != before {
+						return fmt.Errorf("they are\n%s", s.rules(lab.IPv4))
+					}
+					return nil
+				})
+				s.webAnswers(client)
+			})
+		}
+		if n := s.count("Repairing rules that another program has changed"); n != len(damages) {
+			t.Errorf("repairs are said %d times, want %d", n, len(damages))
+		}
+	})
+}
+
+func TestCleanupLeavesWhatOthersMade(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, variant string) {
+		s, client, _ := webSite(t, variant)
+		foreign := "*filter\n:FL-OATING - [0:0]\n:OTHER - [0:0]\n-A INPUT -p tcp -m tcp --dport 1 -j OTHER\n-A FL-OATING -j DROP\n-A OTHER -j RETURN\nCOMMIT\n" +
+			"*nat\n:KUBE-MARK-DROP - [0:0]\n-A POSTROUTING -p udp -j MASQUERADE\nCOMMIT\n"
+		families := map[lab.Family]string{lab.IPv4: "iptables-", lab.IPv6: "ip6tables-"}
+		before := map[lab.Family]string{}
+		for f, program := range families {
+			restore := s.node().Command(t.Context(), program+variant+"-restore")
+			restore.Stdin = strings.NewReader(foreign)
+			if err := s.node().Run(restore); err != nil {
+				t.Fatal(err)
+			}
+			before[f] = s.rules(f)
+		}
+		s.start()
+		s.webAnswers(client)
+		s.stop(syscall.SIGTERM)
+		for f := range families {
+			if !strings.Contains(s.rules(f), "FL-SERVICES") {
+				t.Errorf("%s: the rules did not outlive Fairlead", f)
+			}
+		}
+		for range 2 { // the second time there is nothing to do
+			if out, err := s.node().Output(t.Context(), fairlead, "cleanup"); err != nil {
+				t.Fatalf("cleanup: %v\n%s", err, out)
+			}
+		}
+		for f := range families {
+			if after := s.rules(f); after != before[f] {
+				t.Errorf("%s: before\n%s\nafter\n%s", f, before[f], after)
+			}
+		}
+	})
+}
+
+// TestAHeldLockDelaysChangesAndNothingElse holds the lock that all users of legacy iptables share, in a file of its own, for
+// longer than one attempt waits.
+func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
+	const held = 20 * time.Second
+	lockFile := filepath.Join(t.TempDir(), "xtables.lock")
+	t.Setenv("XTABLES_LOCKFILE", lockFile)
+	s, client, server := webSite(t, "legacy")
+	s.start()
+	s.webAnswers(client)
+	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	s.write("new", dualStack("new", 30, "80"), sliceOf(lab.IPv4, "new", "8080", at(lab.IPv4, server, s.node())))
+	for start := time.Now(); time.Since(start) < held; time.Sleep(time.Second) {
+		s.webAnswers(client)
+	}
+	if n := s.count("another program holds the xtables lock"); n < 1 || n > len(lab.Families) {
+		t.Errorf("the lock is named %d times, want once a family", n)
+	}
+	lock.Close()
+	s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(lab.IPv4, 30), 80))
+	s.says("Synced again")
+}
+
+func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
+	s, client, _ := webSite(t, "auto")
+	programs := t.TempDir()
+	command := s.node().Command(t.Context(), fairlead, "--manifests", s.manifests, "--hostname-override", s.node().Name,
+		"--conntrack-max-per-core", "0", "--iptables-sync-period", "1s", "--iptables-min-sync-period", "100ms")
+	command.Env = []string{"PATH=" + programs}
+	command.Stdout, command.Stderr = &s.log, &s.log
+	if err := s.node().Start(command); err != nil {
+		t.Fatal(err)
+	}
+	defer command.Wait()
+	defer command.Process.Signal(syscall.SIGTERM)
+	s.says("install the package iptables")
+	time.Sleep(4 * time.Second)
+	if n := s.count("install the package iptables"); n > len(lab.Families) {
+		t.Errorf("said %d times, want once a family", n)
+	}
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, action := range []string{"", "-save", "-restore"} {
+			path, err := exec.LookPath(name + "-nft" + action)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(path, filepath.Join(programs, name+"-nft"+action)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.webAnswers(client)
+}
+
+// TestTheVariantInUseIsFound leaves the signs that other programs leave, and looks where Fairlead writes.
+func TestTheVariantInUseIsFound(t *testing.T) {
+	tests := []struct {
+		name    string
+		prepare map[string]string // program to rules
+		want    string
+	}{
+		{"none in use: nft", nil, "nft"},
+		{"kubelet's hint in legacy, more rules in nft", map[string]string{
+			"iptables-legacy-restore": "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n",
+			"iptables-nft-restore":    "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n",
+		}, "legacy"},
+		{"kubelet's hint in nft, more rules in legacy", map[string]string{
+			"iptables-nft-restore":    "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n",
+			"iptables-legacy-restore": "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n",
+		}, "nft"},
+		{"no hint, rules in legacy, of the other family", map[string]string{
+			"ip6tables-legacy-restore": "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n",
+		}, "legacy"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s, client, _ := webSite(t, "auto")
+			for program, rules := range test.prepare {
+				restore := s.node().Command(context.Background(), program)
+				restore.Stdin = strings.NewReader(rules)
+				if err := s.node().Run(restore); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.start()
+			s.webAnswers(client)
+			if s.variant = test.want; !strings.Contains(s.rules(lab.IPv4), "FL-SERVICES") {
+				t.Errorf("the rules are not in %s", test.want)
+			}
+		})
+	}
+}
