@@ -281,3 +281,17 @@ func TestOnlyOurChainsAreOurs(t *testing.T) {
 		}
 	}
 }
+
+func TestRemovalNamesARuleOfOthersThatLeadsIntoOurs(t *testing.T) {
+	_, k := synced(t, small(service.IPv4), service.IPv4)
+	if err := k.rules.Restore(strings.NewReader("*nat\n:KUBE-X - [0:0]\n-A KUBE-X -p tcp -j FL-SERVICES\nCOMMIT\n")); err != nil {
+		t.Fatal(err)
+	}
+	err := removeAll(t.Context(), k)
+	if err == nil || !strings.Contains(err.Error(), "KUBE-X") {
+		t.Errorf("got %v", err)
+	}
+	if rules := k.rules.Rules("nat", "PREROUTING"); len(rules) > 0 {
+		t.Errorf("packets still get in: %v", rules)
+	}
+}

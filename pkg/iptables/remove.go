@@ -3,10 +3,13 @@ package iptables
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
+
+// builtin lists the chains that belong to nobody.
+var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 // Remove deletes every chain of ours, and every jump to one, in all tables of both variants. It asks neither what this
 // Backend wrote nor whether a table exists, so that it also cleans up after a process that is gone. It leaves alone what
@@ -33,13 +36,18 @@ func removeAll(ctx context.Context, k kernel) error {
 	if err != nil {
 		return err
 	}
+	var foreign []error
 	for _, j := range have.jumps {
-		if strings.ToUpper(j.from) != j.from {
-			continue // somebody's own chain: theirs to mend; removing ours will say so
+		if !slices.Contains(builtin, j.from) {
+			foreign = append(foreign, fmt.Errorf("in table %s, a rule of chain %s leads to %s: take it out first", j.table, j.from, j.to))
+			continue
 		}
 		if err := k.Delete(j); err != nil {
 			return err
 		}
+	}
+	if len(foreign) > 0 {
+		return errors.Join(foreign...)
 	}
 	var sections []section
 	for _, table := range slices.Sorted(maps.Keys(have.chains)) {
