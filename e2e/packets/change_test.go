@@ -9,32 +9,33 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 )
 
 // TestConnectionsOutliveChanges keeps a connection and makes new ones while endpoints come and go and Fairlead restarts.
 func TestConnectionsOutliveChanges(t *testing.T) {
-	forEachVariant(t, func(t *testing.T, variant string) {
-		s := newSite(t, variant)
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
+		s := site.New(t, variant)
 		node1, node2 := s.Nodes[0], s.Nodes[1]
-		first, second, client := s.pod(node1, "first", 8080), s.pod(node2, "second", 8080), s.pod(node1, "client", 9000)
-		s.write("web", dualStack("web", 10, "80"))
+		first, second, client := s.Pod(node1, "first", 8080), s.Pod(node2, "second", 8080), s.Pod(node1, "client", 9000)
+		s.Write("web", site.DualStack("web", 10, "80"))
 		slices := func(pods map[*lab.Host]*lab.Host) {
 			for _, f := range lab.Families {
 				var endpoints []string
 				for pod, node := range pods {
-					endpoints = append(endpoints, at(f, pod, node))
+					endpoints = append(endpoints, site.At(f, pod, node))
 				}
-				s.write("slice-"+f.String(), sliceOf(f, "web", "8080", endpoints...))
+				s.Write("slice-"+f.String(), site.Slice(f, "web", "8080", endpoints...))
 			}
 		}
 		slices(map[*lab.Host]*lab.Host{first: node1})
-		s.start()
+		s.Start()
 		for _, f := range lab.Families {
-			s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+			s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 		}
 		standing := map[lab.Family]*lab.Conn{}
 		for _, f := range lab.Families {
-			conn, err := client.Connect(t.Context(), netip.AddrPortFrom(clusterIP(f, 10), 80))
+			conn, err := client.Connect(t.Context(), netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,19 +51,19 @@ func TestConnectionsOutliveChanges(t *testing.T) {
 			{"the first one goes", func() { slices(map[*lab.Host]*lab.Host{second: node2}) }, []*lab.Host{second}},
 			{"all are gone", func() { slices(nil) }, nil},
 			{"the first one is back", func() { slices(map[*lab.Host]*lab.Host{first: node1}) }, []*lab.Host{first}},
-			{"Fairlead ends", func() { s.stop(syscall.SIGTERM) }, []*lab.Host{first}},
-			{"Fairlead is back", func() { s.start() }, []*lab.Host{first}},
-			{"Fairlead is killed", func() { s.stop(syscall.SIGKILL) }, []*lab.Host{first}},
+			{"Fairlead ends", func() { s.Stop(syscall.SIGTERM) }, []*lab.Host{first}},
+			{"Fairlead is back", func() { s.Start() }, []*lab.Host{first}},
+			{"Fairlead is killed", func() { s.Stop(syscall.SIGKILL) }, []*lab.Host{first}},
 			{"endpoints change while it is away", func() {
 				slices(map[*lab.Host]*lab.Host{second: node2})
-				s.start()
+				s.Start()
 			}, []*lab.Host{second}},
 		}
 		for _, step := range steps {
 			t.Run(step.name, func(t *testing.T) {
 				step.do()
 				for _, f := range lab.Families {
-					to := netip.AddrPortFrom(clusterIP(f, 10), 80)
+					to := netip.AddrPortFrom(site.ClusterIP(f, 10), 80)
 					e := expectation{network: "tcp", from: client, to: to}
 					for _, server := range step.servers {
 						e.servers = append(e.servers, server.AddrPort(f, 8080))
@@ -70,7 +71,7 @@ func TestConnectionsOutliveChanges(t *testing.T) {
 					if step.servers == nil {
 						e.err = lab.ErrRefused
 					}
-					s.eventually(f.String(), func() error { return e.check(t.Context()) })
+					s.Eventually(f.String(), func() error { return e.check(t.Context()) })
 					if err := standing[f].Echo(t.Context(), "still there"); err != nil {
 						t.Errorf("the standing connection: %v", err)
 					}
@@ -83,28 +84,28 @@ func TestConnectionsOutliveChanges(t *testing.T) {
 // TestNoConnectionFailsWhileEndpointsAreReplaced replaces every endpoint one by one, under steady connections, and lets go of
 // a pod only once it has left the Service.
 func TestNoConnectionFailsWhileEndpointsAreReplaced(t *testing.T) {
-	forEachVariant(t, func(t *testing.T, variant string) {
-		s := newSite(t, variant)
-		client := s.pod(s.node(), "client", 9000)
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
+		s := site.New(t, variant)
+		client := s.Pod(s.Node(), "client", 9000)
 		const kept = 4
 		var pods []*lab.Host
 		for i := range 12 {
-			pods = append(pods, s.pod(s.Nodes[i%2], fmt.Sprintf("pod-%d", i), 8080))
+			pods = append(pods, s.Pod(s.Nodes[i%2], fmt.Sprintf("pod-%d", i), 8080))
 		}
-		s.write("web", dualStack("web", 10, "80"))
+		s.Write("web", site.DualStack("web", 10, "80"))
 		window := func(from int) {
 			for _, f := range lab.Families {
 				var endpoints []string
 				for i := from; i < from+kept; i++ {
-					endpoints = append(endpoints, at(f, pods[i], s.Nodes[i%2]))
+					endpoints = append(endpoints, site.At(f, pods[i], s.Nodes[i%2]))
 				}
-				s.write("slice-"+f.String(), sliceOf(f, "web", "8080", endpoints...))
+				s.Write("slice-"+f.String(), site.Slice(f, "web", "8080", endpoints...))
 			}
 		}
 		window(0)
-		s.start("--iptables-min-sync-period", "0")
+		s.Start("--iptables-min-sync-period", "0")
 		for _, f := range lab.Families {
-			s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+			s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		failures := make(chan error, 2)
@@ -112,7 +113,7 @@ func TestNoConnectionFailsWhileEndpointsAreReplaced(t *testing.T) {
 			go func() {
 				var failed error
 				for ctx.Err() == nil && failed == nil {
-					_, failed = client.Ask(context.Background(), "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80), lab.Reset())
+					_, failed = client.Ask(context.Background(), "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80), lab.Reset())
 				}
 				failures <- failed
 			}()

@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 )
 
 // TestConnectionsSpreadEvenly holds the spread over endpoints against a fair one.
 func TestConnectionsSpreadEvenly(t *testing.T) {
 	const connections, atOnce, level = 3000, 4, 0.001
-	forEachVariant(t, func(t *testing.T, variant string) {
-		s := newSite(t, variant)
-		client, servers := s.pod(s.node(), "client", 9000), s.pod(s.Nodes[1], "servers", 8080)
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
+		s := site.New(t, variant)
+		client, servers := s.Pod(s.Node(), "client", 9000), s.Pod(s.Nodes[1], "servers", 8080)
 		addresses, err := s.AddAddresses(servers, 100)
 		if err != nil {
 			t.Fatal(err)
@@ -21,21 +22,21 @@ func TestConnectionsSpreadEvenly(t *testing.T) {
 		sizes := []int{2, 3, 7, 100}
 		for _, n := range sizes {
 			name := fmt.Sprintf("web-%d", n)
-			s.write(name, dualStack(name, n, "80"))
+			s.Write(name, site.DualStack(name, n, "80"))
 			for _, f := range lab.Families {
 				var endpoints []string
 				for _, a := range addresses[:n] {
 					endpoints = append(endpoints, a.Address(f).String()+"@"+s.Nodes[1].Name)
 				}
-				s.write(fmt.Sprintf("%s-%d", name, f), sliceOf(f, name, "8080", endpoints...))
+				s.Write(fmt.Sprintf("%s-%d", name, f), site.Slice(f, name, "8080", endpoints...))
 			}
 		}
-		s.start()
+		s.Start()
 		for _, f := range lab.Families {
 			for _, n := range sizes {
 				t.Run(fmt.Sprintf("%s over %d endpoints", f, n), func(t *testing.T) {
-					to := netip.AddrPortFrom(clusterIP(f, n), 80)
-					s.answers(client, "tcp", to)
+					to := netip.AddrPortFrom(site.ClusterIP(f, n), 80)
+					s.Answers(client, "tcp", to)
 					counts, err := client.AskMany(t.Context(), "tcp", to, connections, atOnce)
 					if err != nil {
 						t.Fatal(err)

@@ -15,60 +15,57 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
 // webSite is a site with one Service, cluster IP 10, and a pod behind it.
-func webSite(t *testing.T, variant string) (s *site, client, server *lab.Host) {
+func webSite(t *testing.T, variant string) (s *site.Site, client, server *lab.Host) {
 	t.Helper()
-	s = newSite(t, variant)
-	server, client = s.pod(s.node(), "server", 8080), s.pod(s.node(), "client", 9000)
-	s.write("web", dualStack("web", 10, "80"))
+	s = site.New(t, variant)
+	server, client = s.Pod(s.Node(), "server", 8080), s.Pod(s.Node(), "client", 9000)
+	s.Write("web", site.DualStack("web", 10, "80"))
 	for _, f := range lab.Families {
-		s.write("web-"+f.String(), sliceOf(f, "web", "8080", at(f, server, s.node())))
+		s.Write("web-"+f.String(), site.Slice(f, "web", "8080", site.At(f, server, s.Node())))
 	}
 	return s, client, server
 }
 
-func (s *site) webAnswers(client *lab.Host) {
-	s.t.Helper()
+func webAnswers(s *site.Site, client *lab.Host) {
 	for _, f := range lab.Families {
-		s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+		s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 	}
 }
-
-// count is how often a text stands in the log.
-func (s *site) count(text string) int { return strings.Count(s.log.String(), text) }
 
 func TestBadObjectsAreNamedOnceAndTheRestIsServed(t *testing.T) {
 	s, client, server := webSite(t, "nft")
 	bad := servicetest.Service("bad", "10.96.0.77", "low:0", "good:80")
 	clash := servicetest.Service("clash", "10.96.0.78", "80")
 	clash.Spec.ExternalIPs = []string{"10.96.0.10"}
-	s.write("bad", bad, clash, servicetest.Slice("bad", "bad-1", []string{"good:8080"}, "127.0.0.1", "169.254.1.1", server.IPv4.String()))
-	if err := os.WriteFile(filepath.Join(s.manifests, "not.yaml"), []byte("kind: Service\n\tname: tab"), 0o600); err != nil {
+	s.Write("bad", bad, clash, servicetest.Slice("bad", "bad-1", []string{"good:8080"}, "127.0.0.1", "169.254.1.1", server.IPv4.String()))
+	if err := os.WriteFile(filepath.Join(s.Manifests, "not.yaml"), []byte("kind: Service\n\tname: tab"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start("--iptables-sync-period", "500ms")
-	s.webAnswers(client)
-	s.answers(client, "tcp", netip.MustParseAddrPort("10.96.0.77:80"))
+	s.Start("--iptables-sync-period", "500ms")
+	webAnswers(s, client)
+	s.Answers(client, "tcp", netip.MustParseAddrPort("10.96.0.77:80"))
 	// Every further look at the objects must keep quiet about what has been said.
-	s.write("another", dualStack("another", 20, "80"))
+	s.Write("another", site.DualStack("another", 20, "80"))
 	time.Sleep(2 * time.Second)
 	for _, text := range []string{"port 0 is not between", `127.0.0.1 is a loopback address`, "10.96.0.10:80/tcp belongs to Service default/web", "not.yaml"} {
-		if n := s.count(text); n != 1 {
+		if n := s.Log.Count(text); n != 1 {
 			t.Errorf("%q is said %d times", text, n)
 		}
 	}
 }
 
 func TestFlushedRulesComeBack(t *testing.T) {
-	forEachVariant(t, func(t *testing.T, variant string) {
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
 		s, client, _ := webSite(t, variant)
-		s.write("empty", dualStack("empty", 11, "80"))
-		s.start("--iptables-sync-period", "1s")
-		s.webAnswers(client)
-		before := s.rules(lab.IPv4)
+		s.Write("empty", site.DualStack("empty", 11, "80"))
+		s.Start("--iptables-sync-period", "1s")
+		webAnswers(s, client)
+		before := s.Rules(lab.IPv4)
 		damages := []struct {
 			name string
 			args []string
@@ -80,54 +77,54 @@ func TestFlushedRulesComeBack(t *testing.T) {
 		}
 		for _, d := range damages {
 			t.Run(d.name, func(t *testing.T) {
-				if _, err := s.node().Output(t.Context(), "iptables-"+variant, d.args...); err != nil {
+				if _, err := s.Node().Output(t.Context(), "iptables-"+variant, d.args...); err != nil {
 					t.Fatal(err)
 				}
-				s.eventually("the rules are as before", func() error {
-					if s.rules(lab.IPv4) != before {
-						return fmt.Errorf("they are\n%s", s.rules(lab.IPv4))
+				s.Eventually("the rules are as before", func() error {
+					if s.Rules(lab.IPv4) != before {
+						return fmt.Errorf("they are\n%s", s.Rules(lab.IPv4))
 					}
 					return nil
 				})
-				s.webAnswers(client)
+				webAnswers(s, client)
 			})
 		}
-		if n := s.count("Repairing rules that another program has changed"); n != len(damages) {
+		if n := s.Log.Count("Repairing rules that another program has changed"); n != len(damages) {
 			t.Errorf("repairs are said %d times, want %d", n, len(damages))
 		}
 	})
 }
 
 func TestCleanupLeavesWhatOthersMade(t *testing.T) {
-	forEachVariant(t, func(t *testing.T, variant string) {
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
 		s, client, _ := webSite(t, variant)
 		foreign := "*filter\n:FL-OATING - [0:0]\n:OTHER - [0:0]\n-A INPUT -p tcp -m tcp --dport 1 -j OTHER\n-A FL-OATING -j DROP\n-A OTHER -j RETURN\nCOMMIT\n" +
 			"*nat\n:KUBE-MARK-DROP - [0:0]\n-A POSTROUTING -p udp -j MASQUERADE\nCOMMIT\n"
 		families := map[lab.Family]string{lab.IPv4: "iptables-", lab.IPv6: "ip6tables-"}
 		before := map[lab.Family]string{}
 		for f, program := range families {
-			restore := s.node().Command(t.Context(), program+variant+"-restore")
+			restore := s.Node().Command(t.Context(), program+variant+"-restore")
 			restore.Stdin = strings.NewReader(foreign)
-			if err := s.node().Run(restore); err != nil {
+			if err := s.Node().Run(restore); err != nil {
 				t.Fatal(err)
 			}
-			before[f] = s.rules(f)
+			before[f] = s.Rules(f)
 		}
-		s.start()
-		s.webAnswers(client)
-		s.stop(syscall.SIGTERM)
+		s.Start()
+		webAnswers(s, client)
+		s.Stop(syscall.SIGTERM)
 		for f := range families {
-			if !strings.Contains(s.rules(f), "FL-SERVICES") {
+			if !strings.Contains(s.Rules(f), "FL-SERVICES") {
 				t.Errorf("%s: the rules did not outlive Fairlead", f)
 			}
 		}
 		for range 2 { // the second time there is nothing to do
-			if out, err := s.node().Output(t.Context(), fairlead, "cleanup"); err != nil {
+			if out, err := s.Node().Output(t.Context(), site.Program, "cleanup"); err != nil {
 				t.Fatalf("cleanup: %v\n%s", err, out)
 			}
 		}
 		for f := range families {
-			if after := s.rules(f); after != before[f] {
+			if after := s.Rules(f); after != before[f] {
 				t.Errorf("%s: before\n%s\nafter\n%s", f, before[f], after)
 			}
 		}
@@ -141,8 +138,8 @@ func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
 	lockFile := filepath.Join(t.TempDir(), "xtables.lock")
 	t.Setenv("XTABLES_LOCKFILE", lockFile)
 	s, client, server := webSite(t, "legacy")
-	s.start()
-	s.webAnswers(client)
+	s.Start()
+	webAnswers(s, client)
 	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -151,33 +148,33 @@ func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	s.write("new", dualStack("new", 30, "80"), sliceOf(lab.IPv4, "new", "8080", at(lab.IPv4, server, s.node())))
+	s.Write("new", site.DualStack("new", 30, "80"), site.Slice(lab.IPv4, "new", "8080", site.At(lab.IPv4, server, s.Node())))
 	for start := time.Now(); time.Since(start) < held; time.Sleep(time.Second) {
-		s.webAnswers(client)
+		webAnswers(s, client)
 	}
-	if n := s.count("another program holds the xtables lock"); n < 1 || n > len(lab.Families) {
+	if n := s.Log.Count("another program holds the xtables lock"); n < 1 || n > len(lab.Families) {
 		t.Errorf("the lock is named %d times, want once a family", n)
 	}
 	lock.Close()
-	s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(lab.IPv4, 30), 80))
-	s.says("Synced again")
+	s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(lab.IPv4, 30), 80))
+	s.Says("Synced again")
 }
 
 func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 	s, client, _ := webSite(t, "auto")
 	programs := t.TempDir()
-	command := s.node().Command(t.Context(), fairlead, "--manifests", s.manifests, "--hostname-override", s.node().Name,
+	command := s.Node().Command(t.Context(), site.Program, "--manifests", s.Manifests, "--hostname-override", s.Node().Name,
 		"--conntrack-max-per-core", "0", "--iptables-sync-period", "1s", "--iptables-min-sync-period", "100ms")
 	command.Env = []string{"PATH=" + programs}
-	command.Stdout, command.Stderr = &s.log, &s.log
-	if err := s.node().Start(command); err != nil {
+	command.Stdout, command.Stderr = &s.Log, &s.Log
+	if err := s.Node().Start(command); err != nil {
 		t.Fatal(err)
 	}
 	defer command.Wait()
 	defer command.Process.Signal(syscall.SIGTERM)
-	s.says("install the package iptables")
+	s.Says("install the package iptables")
 	time.Sleep(4 * time.Second)
-	if n := s.count("install the package iptables"); n > len(lab.Families) {
+	if n := s.Log.Count("install the package iptables"); n > len(lab.Families) {
 		t.Errorf("said %d times, want once a family", n)
 	}
 	for _, name := range []string{"iptables", "ip6tables"} {
@@ -191,7 +188,7 @@ func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 			}
 		}
 	}
-	s.webAnswers(client)
+	webAnswers(s, client)
 }
 
 // TestTheVariantInUseIsFound leaves the signs that other programs leave, and looks where Fairlead writes.
@@ -218,15 +215,15 @@ func TestTheVariantInUseIsFound(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s, client, _ := webSite(t, "auto")
 			for program, rules := range test.prepare {
-				restore := s.node().Command(context.Background(), program)
+				restore := s.Node().Command(context.Background(), program)
 				restore.Stdin = strings.NewReader(rules)
-				if err := s.node().Run(restore); err != nil {
+				if err := s.Node().Run(restore); err != nil {
 					t.Fatal(err)
 				}
 			}
-			s.start()
-			s.webAnswers(client)
-			if s.variant = test.want; !strings.Contains(s.rules(lab.IPv4), "FL-SERVICES") {
+			s.Start()
+			webAnswers(s, client)
+			if s.Variant = test.want; !strings.Contains(s.Rules(lab.IPv4), "FL-SERVICES") {
 				t.Errorf("the rules are not in %s", test.want)
 			}
 		})

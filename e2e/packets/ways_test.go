@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 )
 
 // expectation is what one question has to lead to.
@@ -80,29 +81,29 @@ func (e expectation) check(ctx context.Context) error {
 
 // TestEveryWayIn sends packets by every way in that a Service has, and beside all of them.
 func TestEveryWayIn(t *testing.T) {
-	forEachVariant(t, func(t *testing.T, variant string) {
-		s := newSite(t, variant)
+	site.ForEachVariant(t, func(t *testing.T, variant string) {
+		s := site.New(t, variant)
 		node1, node2 := s.Nodes[0], s.Nodes[1]
-		here, there := s.pod(node1, "here", 8080), s.pod(node2, "there", 8080)
-		alone, client := s.pod(node1, "alone", 8080), s.pod(node1, "client", 9000)
-		far := s.pod(node2, "far", 9000)
+		here, there := s.Pod(node1, "here", 8080), s.Pod(node2, "there", 8080)
+		alone, client := s.Pod(node1, "alone", 8080), s.Pod(node1, "client", 9000)
+		far := s.Pod(node2, "far", 9000)
 
-		web := dualStack("web", 10, "http:80=30080", "dns:53/UDP=30053")
+		web := site.DualStack("web", 10, "http:80=30080", "dns:53/UDP=30053")
 		web.Spec.ExternalIPs = []string{"198.51.100.7", "2001:db8::7"}
-		objects := []runtime.Object{web, dualStack("alone", 11, "80"), dualStack("empty", 12, "80=30081", "dns:53/UDP")}
+		objects := []runtime.Object{web, site.DualStack("alone", 11, "80"), site.DualStack("empty", 12, "80=30081", "dns:53/UDP")}
 		for _, f := range lab.Families {
-			slice := sliceOf(f, "web", "http:8080", at(f, here, node1), at(f, there, node2))
-			dns := sliceOf(f, "web", "dns:8080/UDP", at(f, here, node1), at(f, there, node2))
+			slice := site.Slice(f, "web", "http:8080", site.At(f, here, node1), site.At(f, there, node2))
+			dns := site.Slice(f, "web", "dns:8080/UDP", site.At(f, here, node1), site.At(f, there, node2))
 			dns.Name += "-dns"
-			objects = append(objects, slice, dns, sliceOf(f, "alone", "8080", at(f, alone, node1)))
+			objects = append(objects, slice, dns, site.Slice(f, "alone", "8080", site.At(f, alone, node1)))
 		}
-		s.write("all", objects...)
-		s.start()
+		s.Write("all", objects...)
+		s.Start()
 		for _, f := range lab.Families {
-			s.answers(client, "tcp", netip.AddrPortFrom(clusterIP(f, 10), 80))
+			s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 			t.Run(f.String(), func(t *testing.T) {
 				both := []netip.AddrPort{here.AddrPort(f, 8080), there.AddrPort(f, 8080)}
-				vip := func(n int, port uint16) netip.AddrPort { return netip.AddrPortFrom(clusterIP(f, n), port) }
+				vip := func(n int, port uint16) netip.AddrPort { return netip.AddrPortFrom(site.ClusterIP(f, n), port) }
 				external := netip.AddrPortFrom(netip.MustParseAddr(map[lab.Family]string{lab.IPv4: "198.51.100.7", lab.IPv6: "2001:db8::7"}[f]), 80)
 				gateway := map[lab.Family]netip.Addr{lab.IPv4: netip.MustParseAddr("10.244.1.1"), lab.IPv6: netip.MustParseAddr("fd00:10:244:1::1")}[f]
 				nodes := is(node1.Address(f), gateway) // towards its own pods the node has its address on the pod network

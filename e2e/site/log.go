@@ -1,0 +1,30 @@
+package site
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+)
+
+// Log collects what a program says.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *Log) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String is all that was said.
+func (b *Log) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// Count is how often a text was said.
+func (b *Log) Count(text string) int { return strings.Count(b.String(), text) }

@@ -1,0 +1,207 @@
+// Package site is a lab with Fairlead on its first node: the common ground of the tests that look from outside. Its methods fail
+// the test when something does not go well.
+package site
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+)
+
+// Variants are the kernel interfaces that everything is tried on.
+var Variants = []string{"legacy", "nft"}
+
+// PodCIDRs are the addresses of the lab's pods.
+const PodCIDRs = "10.244.0.0/16,fd00:10:244::/48"
+
+// patience is how long a change may take to show.
+const patience = 20 * time.Second
+
+// Site is a lab with Fairlead on its first node.
+type Site struct {
+	*lab.Lab
+	// Variant of iptables that Fairlead is told to use.
+	Variant string
+	// Manifests is the folder that Fairlead reads, unless it is started with another source.
+	Manifests string
+	// Log is what Fairlead has said.
+	Log Log
+
+	t       *testing.T
+	process *lab.Process
+}
+
+// New builds a lab; Fairlead is not started yet.
+func New(t *testing.T, variant string) *Site {
+	t.Helper()
+	l, err := lab.New(lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Site{Lab: l, t: t, Variant: variant, Manifests: t.TempDir()}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("Fairlead said:\n%s", s.Log.String())
+		}
+	})
+	return s
+}
+
+// Node is where Fairlead runs.
+func (s *Site) Node() *lab.Host { return s.Nodes[0] }
+
+// Start runs Fairlead on the first node, with its objects from the manifests, and more flags.
+func (s *Site) Start(flags ...string) {
+	s.t.Helper()
+	s.StartOn(append([]string{"--manifests", s.Manifests}, flags...)...)
+}
+
+// StartOn runs Fairlead on the first node, with the flags that every test needs and those that say where its objects are.
+func (s *Site) StartOn(flags ...string) {
+	s.t.Helper()
+	args := append([]string{"--hostname-override", s.Node().Name, "--cluster-cidr", PodCIDRs, "--iptables-variant", s.Variant,
+		"--iptables-min-sync-period", "100ms", "--conntrack-max-per-core", "0", "-v", "2"}, flags...)
+	var err error
+	if s.process, err = s.Node().StartProcess(Program, args, &s.Log); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Stop ends Fairlead by a signal. It has to end well, unless it is killed.
+func (s *Site) Stop(signal syscall.Signal) {
+	s.t.Helper()
+	err := s.process.Stop(signal)
+	if err != nil && signal != syscall.SIGKILL {
+		s.t.Errorf("Fairlead ended badly: %v", err)
+	}
+}
+
+// Pod makes a pod that answers on the given port over TCP and UDP, in both families.
+func (s *Site) Pod(node *lab.Host, name string, port uint16) *lab.Host {
+	s.t.Helper()
+	pod, err := s.Lab.Pod(node, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Serve(pod, port)
+	return pod
+}
+
+// Serve makes a host answer on a port over TCP and UDP, in both families.
+func (s *Site) Serve(host *lab.Host, port uint16) {
+	s.t.Helper()
+	if _, err := host.ServeTCP(lab.Wildcard(lab.IPv6, port)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := host.ServeUDP(lab.Wildcard(lab.IPv6, port)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Write puts objects into a manifest, in place of what it held.
+func (s *Site) Write(name string, objects ...runtime.Object) {
+	s.t.Helper()
+	var text bytes.Buffer
+	for _, o := range objects {
+		document, err := yaml.Marshal(o)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "---\napiVersion: %s\nkind: %s\n%s", apiVersion(o), kind(o), document)
+	}
+	file := filepath.Join(s.Manifests, name)
+	if err := os.WriteFile(file+".new", text.Bytes(), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file+".yaml"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func kind(o runtime.Object) string {
+	text := fmt.Sprintf("%T", o)
+	return text[strings.LastIndexByte(text, '.')+1:]
+}
+
+func apiVersion(o runtime.Object) string {
+	if kind(o) == "EndpointSlice" {
+		return "discovery.k8s.io/v1"
+	}
+	return "v1"
+}
+
+// Eventually tries until it goes well.
+func (s *Site) Eventually(what string, try func() error) {
+	s.t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = try(); err == nil {
+			return
+		}
+	}
+	s.t.Fatalf("%s: after %v still: %v", what, patience, err)
+}
+
+// Answers waits until a Service answers a client.
+func (s *Site) Answers(client *lab.Host, network string, to netip.AddrPort) {
+	s.t.Helper()
+	s.Eventually(fmt.Sprintf("%s to %s from %s", network, to, client.Name), func() error {
+		_, err := client.Ask(context.Background(), network, to, lab.Timeout(300*time.Millisecond))
+		return err
+	})
+}
+
+// Says waits until Fairlead has logged something.
+func (s *Site) Says(text string) {
+	s.t.Helper()
+	s.Eventually(fmt.Sprintf("Fairlead says %q", text), func() error {
+		if s.Log.Count(text) == 0 {
+			return fmt.Errorf("it says:\n%s", s.Log.String())
+		}
+		return nil
+	})
+}
+
+// Rules are the node's rules without counters and comments.
+func (s *Site) Rules(f lab.Family) string {
+	s.t.Helper()
+	program := "iptables-" + s.Variant + "-save"
+	if f == lab.IPv6 {
+		program = "ip6tables-" + s.Variant + "-save"
+	}
+	out, err := s.Node().Output(context.Background(), program)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var rules strings.Builder
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		line, _, _ = strings.Cut(line, " [")
+		rules.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return rules.String()
+}
+
+// ForEachVariant runs a test on each variant.
+func ForEachVariant(t *testing.T, test func(t *testing.T, variant string)) {
+	for _, v := range Variants {
+		t.Run(v, func(t *testing.T) { test(t, v) })
+	}
+}
