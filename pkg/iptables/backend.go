@@ -24,7 +24,6 @@ type kernel interface {
 	RandomFully() bool
 	Save(ctx context.Context, out io.Writer) error
 	Restore(ctx context.Context, text []byte) error
-	Insert(j jump) error
 	Delete(j jump) error
 }
 

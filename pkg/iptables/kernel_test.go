@@ -38,12 +38,8 @@ func (k *fakeKernel) Restore(_ context.Context, text []byte) error {
 	return k.rules.Restore(bytes.NewReader(text))
 }
 
-func (k *fakeKernel) Insert(j jump) error { return k.edit(j, "-I %s 1 %s") }
-
-func (k *fakeKernel) Delete(j jump) error { return k.edit(j, "-D %s %s") }
-
-func (k *fakeKernel) edit(j jump, format string) error {
-	rule := fmt.Sprintf(format, j.from, strings.Join(j.spec(), " "))
+func (k *fakeKernel) Delete(j jump) error {
+	rule := fmt.Sprintf("-D %s %s", j.from, strings.Join(j.spec(), " "))
 	return k.rules.Restore(strings.NewReader("*" + j.table + "\n" + rule + "\nCOMMIT\n"))
 }
 

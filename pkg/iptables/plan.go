@@ -9,8 +9,9 @@ import (
 	"slices"
 )
 
-// chunk is how many chains the nft variant loads at once: what iptables-nft-restore needs grows with the square of them.
-const chunk = 500
+// chunk is how many chains the nft variant loads at once: what iptables-nft-restore needs grows with the square of them, and each
+// commit has a price of its own.
+const chunk = 250
 
 // plan makes the change to one table that writes those of the chains that the kernel does not hold just so, and removes
 // those of the old ones that are not among them. From here on the change counts as made: where it fails, Sync forgets

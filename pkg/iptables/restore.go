@@ -1,7 +1,9 @@
 package iptables
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // section is one change to one table: it happens at once or not at all.
@@ -10,9 +12,14 @@ type section struct {
 	write  []chain // children first
 	clear  []string
 	remove []string
+	// jumps are put at the top of their built-in chains, behind all the rest. On legacy a command of its own for each would copy the
+	// whole table each time, as long as all the rest together in a large cluster.
+	jumps []jump
 }
 
-func (s section) empty() bool { return len(s.write) == 0 && len(s.clear) == 0 && len(s.remove) == 0 }
+func (s section) empty() bool {
+	return len(s.write) == 0 && len(s.clear) == 0 && len(s.remove) == 0 && len(s.jumps) == 0
+}
 
 // appendTo writes the section as input for iptables-restore. A chain that is named at the top is made, or emptied; one that
 // goes must be empty, and nothing may lead to it any more.
@@ -20,6 +27,7 @@ func (s section) appendTo(text []byte) []byte {
 	if s.empty() {
 		return text
 	}
+	text = slices.Grow(text, s.size())
 	text = append(text, '*')
 	text = append(text, s.table...)
 	text = append(text, '\n')
@@ -37,7 +45,21 @@ func (s section) appendTo(text []byte) []byte {
 		text = append(text, name...)
 		text = append(text, '\n')
 	}
+	for _, j := range s.jumps {
+		text = fmt.Appendf(text, "-I %s 1 %s\n", j.from, strings.Join(j.spec(), " "))
+	}
 	return append(text, "COMMIT\n"...)
+}
+
+// size is how long the text is, about: the first load of a large cluster has tens of megabytes, which are better not copied
+// while they grow.
+func (s section) size() int {
+	const line = 2 * maxChainName
+	n := line * (2 + len(s.clear) + 2*len(s.remove) + len(s.jumps))
+	for _, c := range s.write {
+		n += line + len(c.text)
+	}
+	return n
 }
 
 func appendDeclaration(text []byte, name string) []byte {
@@ -63,5 +85,6 @@ func (s section) cut(most int) []section {
 	for part := range slices.Chunk(s.remove, most) {
 		parts = append(parts, section{table: s.table, remove: part})
 	}
+	parts[len(parts)-1].jumps = s.jumps
 	return parts
 }

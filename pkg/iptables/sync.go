@@ -25,20 +25,18 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	dispatch := b.dispatchChains(table)
 	b.dispatch = names(dispatch)
 	b.rejects = rejectEntries(table, b.layout.rejectAction())
-	err = b.restore(ctx,
-		b.plan("filter", b.layout.filterChains(b.rejects), b.held("filter")),
-		b.plan("nat", append(nat, dispatch...), b.held("nat")))
-	if err != nil {
-		return err
-	}
+	filter := b.plan("filter", b.layout.filterChains(b.rejects), b.held("filter"))
+	nats := b.plan("nat", append(nat, dispatch...), b.held("nat"))
 	for _, j := range jumps {
-		if !have.hasJump(j) {
-			if err := b.kernel.Insert(j); err != nil {
-				return err
-			}
+		switch {
+		case have.hasJump(j):
+		case j.table == "nat":
+			nats.jumps = append(nats.jumps, j)
+		default:
+			filter.jumps = append(filter.jumps, j)
 		}
 	}
-	return nil
+	return b.restore(ctx, filter, nats)
 }
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last
