@@ -193,7 +193,9 @@ func (s *Site) Rules(f lab.Family) string {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		line, _, _ = strings.Cut(line, " [")
+		if strings.HasPrefix(line, ":") {
+			line, _, _ = strings.Cut(line, " [")
+		}
 		rules.WriteString(strings.TrimSpace(line) + "\n")
 	}
 	return rules.String()

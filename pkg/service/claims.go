@@ -67,8 +67,9 @@ func (cs claims) add(a address, c claim) []types.NamespacedName {
 	if found {
 		return nil
 	}
+	others := claimants(held) // first: Insert may write into the same array
 	cs[a] = slices.Insert(held, at, c)
-	return claimants(held)
+	return others
 }
 
 func (cs claims) drop(a address, name PortName) []types.NamespacedName {

@@ -368,6 +368,13 @@ func TestTwoClaimsOnOneAddress(t *testing.T) {
 		{"the loser keeps its other addresses", func() {}, "10.244.9.9 > 10.96.0.2:80", "forward 10.244.1.2:8080", 0},
 		{"it falls back when the older one goes", func() { b.DeleteService("default", "a") },
 			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.2:8080+m", 0},
+		{"a third one comes and goes", func() {
+			b.SetService(claimant("c", "10.96.0.3", metav1.NewTime(time.Unix(300, 0)), "192.0.2.1"))
+			b.Build()
+			b.DeleteService("default", "c")
+		}, "192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.2:8080+m", 0},
+		{"and then the older one is back", func() { b.SetService(claimant("a", "10.96.0.1", old, "192.0.2.1")) },
+			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.1:8080+m", 1},
 		{"a cluster IP is not taken by an older Service's external IP", func() { b.SetService(claimant("a", "10.96.0.1", old, "10.96.0.2")) },
 			"10.244.9.9 > 10.96.0.2:80", "forward 10.244.1.2:8080", 1},
 	}
@@ -379,6 +386,9 @@ func TestTwoClaimsOnOneAddress(t *testing.T) {
 		}
 		if len(problems) != step.problems {
 			t.Errorf("%s: problems %v", step.name, problems)
+		}
+		if twice := sharedAddress(table); twice != "" {
+			t.Errorf("%s: %s", step.name, twice)
 		}
 	}
 }
@@ -441,6 +451,9 @@ func TestManySmallStepsLeadToTheSameTableAsOne(t *testing.T) {
 					same.Change(atOnce)
 					var dirty PortSet
 					table, dirty, _ = stepwise.Build()
+					if twice := sharedAddress(table); twice != "" {
+						t.Fatal(twice)
+					}
 					for name := range dirty {
 						if held[name] = table.Port(name); held[name] == nil {
 							delete(held, name)
@@ -462,4 +475,23 @@ func TestManySmallStepsLeadToTheSameTableAsOne(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sharedAddress names an address that two ports of a Table answer on, if there is one.
+func sharedAddress(table *Table) string {
+	type address struct {
+		netip.AddrPort
+		Protocol
+	}
+	holders := map[address]PortName{}
+	for _, p := range table.Ports {
+		for _, f := range p.Frontends {
+			a := address{f.Address, p.Name.Protocol}
+			if other, held := holders[a]; held {
+				return fmt.Sprintf("%s has %v, and so has %s", p.Name, a, other)
+			}
+			holders[a] = p.Name
+		}
+	}
+	return ""
 }
