@@ -91,7 +91,7 @@ func newProxier(c *config.Config, family service.Family, nodeName string, pods n
 	builder := service.NewBuilder(service.Options{
 		Family:        family,
 		NodeName:      nodeName,
-		Pods:          pods,
+		Pods:          service.LocalTraffic{Sources: pods},
 		MasqueradeAll: c.MasqueradeAll,
 	})
 	return proxier.New(builder, newBackend(c, family), proxier.Options{

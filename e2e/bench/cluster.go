@@ -93,7 +93,7 @@ func (s *Service) Objects() (*corev1.Service, *discoveryv1.EndpointSlice) {
 
 // Builder returns a builder that has seen the cluster.
 func (c Cluster) Builder() *service.Builder {
-	b := service.NewBuilder(service.Options{Family: service.IPv4, NodeName: Node, Pods: Pods})
+	b := service.NewBuilder(service.Options{Family: service.IPv4, NodeName: Node, Pods: service.LocalTraffic{Sources: Pods}})
 	for i := range c {
 		svc, slice := c[i].Objects()
 		b.SetService(svc)

@@ -2,8 +2,8 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"io"
-	"net/netip"
 
 	"k8s.io/klog/v2"
 
@@ -16,6 +16,8 @@ type Options struct {
 	Variant Variant
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for masquerading. No other program may use it.
 	MasqueradeBit int
+	// DropInvalid drops forwarded packets that conntrack finds INVALID.
+	DropInvalid bool
 }
 
 // kernel is the packet filter of one family.
@@ -30,23 +32,27 @@ type kernel interface {
 // Backend writes one family's rules. It is for one goroutine at a time.
 type Backend struct {
 	options Options
-	open    func(context.Context) (kernel, error)
+	open    func(context.Context, Variant) (kernel, error)
 	kernel  kernel // nil until the first call
 	layout  layout
 
 	// What the last Sync wrote. table is nil where that is not known, and then the kernel has to be read first.
 	table     *service.Table
 	written   map[string]checksums // by table
-	rejects   []rejectEntry
-	neighbors map[netip.Addr]int // addresses of endpoints that may be pods of this node, and how many endpoints have each
-	dispatch  []string           // chains of the nat table that belong to no service port
+	refused   []refusal
+	neighbors neighbors
+	// The chains of the nat table that belong to no service port.
+	postrouting, dispatch []string
+
+	stuck map[string]struct{} // chains that could not be removed, and have been named
+	alone bool                // the other variant has been looked at
 }
 
 // New returns a Backend. It touches nothing before its first call, and finds the iptables programs then: where they are
 // missing, every call says so until somebody installs them.
 func New(options Options) *Backend {
-	return &Backend{options: options, open: func(ctx context.Context) (kernel, error) {
-		return newTool(ctx, options.Family, options.Variant)
+	return &Backend{options: options, stuck: map[string]struct{}{}, open: func(ctx context.Context, v Variant) (kernel, error) {
+		return newTool(ctx, options.Family, v)
 	}}
 }
 
@@ -54,12 +60,17 @@ func (b *Backend) prepare(ctx context.Context) error {
 	if b.kernel != nil {
 		return nil
 	}
-	k, err := b.open(ctx)
+	k, err := b.open(ctx, b.options.Variant)
 	if err != nil {
 		return err
 	}
 	b.kernel = k
-	b.layout = layout{family: b.options.Family, mark: 1 << b.options.MasqueradeBit, randomPort: k.RandomFully()}
+	b.layout = layout{
+		family:      b.options.Family,
+		mark:        1 << b.options.MasqueradeBit,
+		randomPort:  k.RandomFully(),
+		dropInvalid: b.options.DropInvalid,
+	}
 	klog.FromContext(ctx).Info("Using iptables", "variant", k.Variant())
 	return nil
 }
@@ -72,7 +83,7 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 		return err
 	}
 	var err error
-	if dirty == nil || b.table == nil {
+	if dirty == nil || b.table == nil || !table.SameNode(b.table) {
 		err = b.syncAll(ctx, table)
 	} else {
 		err = b.syncPorts(ctx, table, dirty)
@@ -82,5 +93,26 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 		return err
 	}
 	b.table = table
+	b.leaveOther(ctx)
 	return nil
+}
+
+// leaveOther removes what an earlier Fairlead has left in the other variant, now that this one serves. A node's variant may have
+// changed since: kubelet had not said at that time which one it uses.
+func (b *Backend) leaveOther(ctx context.Context) {
+	if b.alone {
+		return
+	}
+	b.alone = true
+	other := Legacy
+	if b.kernel.Variant() == Legacy {
+		other = NFT
+	}
+	k, err := b.open(ctx, other)
+	if err == nil {
+		err = removeAll(ctx, k)
+	}
+	if err != nil && !errors.Is(err, ErrNotInstalled) {
+		klog.FromContext(ctx).Error(err, "Could not look for rules of an earlier Fairlead in the other variant of iptables; 'fairlead cleanup' removes all", "variant", other)
+	}
 }

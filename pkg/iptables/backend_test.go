@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -38,10 +39,10 @@ func golden(t *testing.T, name, got string) {
 
 // small is a cluster of one family with something of everything.
 func small(family service.Family) *service.Builder {
-	b := service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: netip.MustParsePrefix("10.244.0.0/16")})
+	b := service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: service.LocalTraffic{Sources: netip.MustParsePrefix("10.244.0.0/16")}})
 	web, empty, pod, external := "10.96.0.1", "10.96.0.2", "10.244.%d.%d", "192.0.2.1"
 	if family == service.IPv6 {
-		b = service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: netip.MustParsePrefix("fd00:10:244::/48")})
+		b = service.NewBuilder(service.Options{Family: family, NodeName: servicetest.Node, Pods: service.LocalTraffic{Sources: netip.MustParsePrefix("fd00:10:244::/48")}})
 		web, empty, pod, external = "fd00:10:96::1", "fd00:10:96::2", "fd00:10:244:%d::%d", "2001:db8::1"
 	}
 	svc := servicetest.Service("web", web, "http:80=30080", "dns:53/UDP")
@@ -184,7 +185,7 @@ func TestDriftIsNamedAndOnlyItIsRepaired(t *testing.T) {
 		{"none", "", nil, nil},
 		{"a rule more", "*nat\n-A FL-SERVICES -j RETURN\nCOMMIT\n", []string{"nat FL-SERVICES: the rules have been changed"}, []string{"FL-SERVICES"}},
 		{"a chain emptied", "*nat\n-F FL-MASQUERADE\nCOMMIT\n", []string{"nat FL-MASQUERADE: the rules have been changed"}, []string{"FL-MASQUERADE"}},
-		{"a jump gone", "*filter\n-F FORWARD\nCOMMIT\n", []string{"filter FORWARD: the jump to FL-FILTER is gone"}, nil},
+		{"a jump gone", "*filter\n-F FORWARD\nCOMMIT\n", []string{"filter FORWARD: the jump to FL-FORWARD is gone"}, nil},
 		{"a chain gone", "*nat\n-F FL-POSTROUTING\n-F FL-HAIRPIN\n-X FL-HAIRPIN\nCOMMIT\n",
 			[]string{"nat FL-HAIRPIN: the chain is gone", "nat FL-POSTROUTING: the rules have been changed"}, []string{"FL-HAIRPIN", "FL-POSTROUTING"}},
 		{"a chain of an older Fairlead", "*nat\n:FL-S-old-AAAAAAAAAAA - [0:0]\nCOMMIT\n",
@@ -273,7 +274,7 @@ func TestAnErrorSaysWhatTheKernelSaid(t *testing.T) {
 
 func TestOnlyOurChainsAreOurs(t *testing.T) {
 	for name, want := range map[string]bool{
-		chainServices: true, serviceChain(service.PortName{Name: "a-b.c", Namespace: "x"}): true, "FL-C-0a60000a": true,
+		chainServices: true, portChain(prefixService, service.PortName{Name: "a-b.c", Namespace: "x"}): true, "FL-C-0a60000a": true,
 		"FL-G-ABCDEFGHIJK-0f": true, "FL-OATING": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
 	} {
 		if got := ours.MatchString(name); got != want {
@@ -293,5 +294,73 @@ func TestRemovalNamesARuleOfOthersThatLeadsIntoOurs(t *testing.T) {
 	}
 	if rules := k.rules.Rules("nat", "PREROUTING"); len(rules) > 0 {
 		t.Errorf("packets still get in: %v", rules)
+	}
+}
+
+func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
+	builder := small(service.IPv4)
+	b, k := synced(t, builder, service.IPv4)
+	web := portChain(prefixService, service.PortName{Namespace: servicetest.Namespace, Name: "web", Port: "http", Protocol: service.TCP})
+	if err := k.rules.Restore(strings.NewReader("*nat\n:MINE - [0:0]\n-A MINE -j " + web + "\nCOMMIT\n")); err != nil {
+		t.Fatal(err)
+	}
+	for round, change := range []func(){
+		func() { builder.DeleteService(servicetest.Namespace, "web") },
+		func() { builder.SetService(servicetest.Service("new", "10.96.0.9", "80")) },
+	} {
+		change()
+		table, dirty, _ := builder.Build()
+		if err := b.Sync(t.Context(), table, dirty); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if drift, err := b.Verify(t.Context()); err != nil || len(drift) > 0 {
+			t.Errorf("round %d: drift %v, %v", round, drift, err)
+		}
+	}
+	if rules := k.rules.Rules("nat", web); len(rules) > 0 {
+		t.Errorf("the chain still has rules: %v", rules)
+	}
+	if text := k.rules.String(); !strings.Contains(text, "-A FL-CLUSTER-IPS -d 10.96.0.9/32") {
+		t.Errorf("the new Service is not there:\n%s", text)
+	}
+}
+
+func TestJumpsOfAnotherReleaseGo(t *testing.T) {
+	builder := small(service.IPv4)
+	_, k := synced(t, builder, service.IPv4)
+	before := k.rules.String()
+	if err := k.rules.Restore(strings.NewReader("*nat\n-A PREROUTING -p tcp -j FL-SERVICES\nCOMMIT\n")); err != nil {
+		t.Fatal(err)
+	}
+	table, _, _ := builder.Build()
+	if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, k.rules.String()); diff != "" {
+		t.Errorf("rules (-before +after):\n%s", diff)
+	}
+}
+
+func TestRulesLeftInTheOtherVariantGo(t *testing.T) {
+	builder := small(service.IPv4)
+	_, old := synced(t, builder, service.IPv4)
+	k := newFakeKernel()
+	k.variant = NFT
+	b := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k)
+	b.open = func(_ context.Context, v Variant) (kernel, error) {
+		if v == Legacy {
+			return old, nil
+		}
+		return k, nil
+	}
+	table, _, _ := builder.Build()
+	if err := b.Sync(t.Context(), table, nil); err != nil {
+		t.Fatal(err)
+	}
+	if text := old.rules.String(); strings.Contains(text, "FL-") {
+		t.Errorf("left in the other variant:\n%s", text)
+	}
+	if !strings.Contains(k.rules.String(), "FL-SERVICES") {
+		t.Error("nothing has been written in this one")
 	}
 }

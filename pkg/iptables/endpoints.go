@@ -14,20 +14,6 @@ import (
 // cut in sixteen, again and again.
 const flat = 32
 
-// deepestChoice is how often it is cut at the most, for the reason that deepest has. It is enough for two million endpoints.
-const deepestChoice = 4
-
-// serviceChains renders the chains of one service port, children first, the one that its frontends lead to last. A port
-// that nothing leads to, or that leads nowhere, has none, nor has one that is not there.
-func serviceChains(p *service.Port) []chain {
-	if p == nil || len(p.Frontends) == 0 || len(p.Endpoints) == 0 {
-		return nil
-	}
-	c := choice{protocol: p.Name.Protocol.String(), group: prefixGroup + serviceHash(p.Name) + "-"}
-	c.level(serviceChain(p.Name), "", candidates(p.Endpoints))
-	return c.chains
-}
-
 // candidate is an endpoint with its place in the tree: a hash of its address, so that endpoints are spread evenly over the
 // branches, and one that comes or goes changes only its own branch.
 type candidate struct {
@@ -62,13 +48,27 @@ func addressDigits(raw []byte) string {
 // choice renders the random choice between endpoints. Rule after rule takes its share of what the rules before it have
 // left over, and the last one takes the rest, so that every endpoint has the same chance.
 type choice struct {
-	protocol string
-	group    string // prefix of the names of its lower chains
-	chains   []chain
+	port   *service.Port
+	group  string // prefix of the names of its lower chains
+	chains []chain
 }
 
-func (c *choice) level(name, path string, list []candidate) {
+// pool renders the chain of the given kind that sends to endpoints of a port, children first. There is none without endpoints.
+func pool(kind string, p *service.Port, endpoints []service.Endpoint) []chain {
+	if len(endpoints) == 0 {
+		return nil
+	}
+	name := portChain(kind, p.Name)
+	c := choice{port: p, group: prefixGroup + hash(name, hashLength) + "-"}
 	w := newChain(name)
+	if p.Affinity > 0 {
+		stay(w, p, endpoints)
+	}
+	c.level(w, "", candidates(endpoints))
+	return c.chains
+}
+
+func (c *choice) level(w *chainWriter, path string, list []candidate) {
 	if len(list) <= flat || len(path) == deepestChoice {
 		for i, e := range list {
 			c.send(w, e, 1, len(list)-i)
@@ -90,7 +90,7 @@ func (c *choice) branches(w *chainWriter, path string, list []candidate) {
 			c.send(w, list[0], 1, len(list))
 		} else {
 			below := path + string(digit)
-			c.level(c.group+below, below, list[:n])
+			c.level(newChain(c.group+below), below, list[:n])
 			w.begin()
 			w.text = appendChance(w.text, n, len(list))
 			w.text = append(w.text, " -g "+c.group+below...)
@@ -103,11 +103,15 @@ func (c *choice) branches(w *chainWriter, path string, list []candidate) {
 // send writes the rule that takes part of whole packets to an endpoint.
 func (c *choice) send(w *chainWriter, e candidate, part, whole int) {
 	w.begin()
-	w.text = append(w.text, " -p "...)
-	w.text = append(w.text, c.protocol...)
-	w.text = appendChance(w.text, part, whole)
-	w.text = append(w.text, " -j DNAT --to-destination "...)
-	w.text = e.Address.AppendTo(w.text)
+	if c.port.Affinity > 0 {
+		w.text = appendChance(w.text, part, whole)
+		w.text = append(w.text, " -g "+affinityChain(c.port.Name, e.Endpoint)...)
+	} else {
+		w.text = append(w.text, " -p "+c.port.Name.Protocol.String()...)
+		w.text = appendChance(w.text, part, whole)
+		w.text = append(w.text, " -j DNAT --to-destination "...)
+		w.text = e.Address.AppendTo(w.text)
+	}
 	w.end()
 }
 

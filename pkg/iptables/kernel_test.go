@@ -53,6 +53,11 @@ func (k *fakeKernel) takeRestores() string {
 // testBackend is a Backend over a kernel in memory.
 func testBackend(options Options, k *fakeKernel) *Backend {
 	b := New(options)
-	b.open = func(context.Context) (kernel, error) { return k, nil }
+	b.open = func(_ context.Context, v Variant) (kernel, error) {
+		if v != options.Variant {
+			return nil, ErrNotInstalled
+		}
+		return k, nil
+	}
 	return b
 }

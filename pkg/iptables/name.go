@@ -21,40 +21,47 @@ const (
 	chainPostrouting   = "FL-POSTROUTING"
 	chainMasquerade    = "FL-MASQUERADE"
 	chainHairpin       = "FL-HAIRPIN"
+	chainInput         = "FL-INPUT"
+	chainForward       = "FL-FORWARD"
 	chainFilter        = "FL-FILTER"
+	chainHealthChecks  = "FL-HEALTH-CHECKS"
 	chainNoEndpoints   = "FL-NO-ENDPOINTS"
 	chainNoNodePorts   = "FL-NO-NODE-PORTS"
-	prefixService      = "FL-S-" // a service port
+	prefixService      = "FL-S-" // all endpoints of a service port
+	prefixLocal        = "FL-L-" // those on this node
+	prefixExternal     = "FL-E-" // the choice between these two, by client
+	prefixFirewall     = "FL-F-" // who is admitted to a load-balancer IP of one
 	prefixGroup        = "FL-G-" // a part of the endpoints of one
+	prefixAffinity     = "FL-A-" // one endpoint that clients stay with
 	prefixClusterTree  = "FL-C-"
 	prefixExternalTree = "FL-X-"
 	prefixNodePortTree = "FL-N-"
 	prefixHairpinTree  = "FL-H-"
 	prefixRejectTree   = "FL-R-"
+	prefixHealthTree   = "FL-P-"
 )
 
 // ours matches the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
-var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|FILTER|` +
-	`NO-ENDPOINTS|NO-NODE-PORTS|S-.*-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|[CXNHR]-([0-9a-f]+|[A-Z2-7]{16}))$`)
+var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
+	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEF]-.*-[A-Z2-7]{11}|A-[A-Z2-7]{11}-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|` +
+	`[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}))$`)
 
-// serviceHash tells service ports apart in chain names. 55 bits: among 50,000 ports two are the same with a chance of
-// one in thirty million.
-func serviceHash(name service.PortName) string {
-	return hash(name.String(), 11)
-}
+// hashLength is how long the hash is that tells service ports apart in chain names. 55 bits: among 50,000 ports two are the same
+// with a chance of one in thirty million.
+const hashLength = 11
 
-// serviceChain names the chain of a service port. It is the same after every restart, and begins with the Service's name,
-// so that a listing can be read and searched.
-func serviceChain(name service.PortName) string {
-	id := serviceHash(name)
-	room := maxChainName - len(prefixService) - len("-") - len(id)
+// portChain names a chain of a service port. It is the same after every restart, and begins with the Service's name, so that a
+// listing can be read and searched. what tells chains of one kind and port apart.
+func portChain(prefix string, name service.PortName, what ...string) string {
+	id := hash(strings.Join(append([]string{name.String()}, what...), " "), hashLength)
+	room := maxChainName - len(prefix) - len("-") - len(id)
 	readable := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
 			return r
 		}
 		return '_'
 	}, name.Name)
-	return prefixService + readable[:min(room, len(readable))] + "-" + id
+	return prefix + readable[:min(room, len(readable))] + "-" + id
 }
 
 func hash(text string, length int) string {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"k8s.io/klog/v2"
 )
 
 // chunk is how many chains the nft variant loads at once: what iptables-nft-restore needs grows with the square of them, and each
@@ -38,8 +40,49 @@ func (b *Backend) plan(table string, chains []chain, old []string) section {
 	return s
 }
 
-// restore writes sections, in one go unless they are too much for the nft variant.
+// restore writes sections. A chain that somebody else's rule leads to cannot be removed, and must not keep all the rest from being
+// written: it stays, empty.
 func (b *Backend) restore(ctx context.Context, sections ...section) error {
+	err := b.write(ctx, sections)
+	if err == nil || !slices.ContainsFunc(sections, func(s section) bool { return len(s.remove) > 0 }) {
+		return err
+	}
+	have, readErr := b.read(ctx)
+	if readErr != nil {
+		return err
+	}
+	for i := range sections {
+		s := &sections[i]
+		b.keepStuck(ctx, s, have)
+		// Sections before the one that failed have been applied.
+		s.jumps = slices.DeleteFunc(s.jumps, have.hasJump)
+		s.strays = slices.DeleteFunc(s.strays, func(j jump) bool { return !have.hasJump(j) })
+	}
+	return b.write(ctx, sections)
+}
+
+// keepStuck takes the chains out of a removal that a rule of somebody else leads to.
+func (b *Backend) keepStuck(ctx context.Context, s *section, have *saved) {
+	s.remove = slices.DeleteFunc(s.remove, func(name string) bool {
+		at := slices.IndexFunc(have.jumps, func(j jump) bool {
+			return j.table == s.table && j.to == name && !slices.Contains(builtin, j.from)
+		})
+		if at < 0 {
+			return false
+		}
+		s.clear = append(s.clear, name)
+		b.written[s.table][name] = empty
+		if _, said := b.stuck[name]; !said {
+			b.stuck[name] = struct{}{}
+			klog.FromContext(ctx).Info("Cannot remove a chain that another program's rule leads to; take that rule out",
+				"table", s.table, "chain", name, "rule", have.jumps[at].line())
+		}
+		return true
+	})
+}
+
+// write hands sections to the kernel, in one go unless they are too much for the nft variant.
+func (b *Backend) write(ctx context.Context, sections []section) error {
 	var text []byte
 	for _, s := range sections {
 		parts := []section{s}

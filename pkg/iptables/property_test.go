@@ -24,9 +24,7 @@ func forEachWorld(t *testing.T, seeds uint64, test func(t *testing.T, world *ser
 				t.Parallel()
 				world := servicetest.NewWorld(seed, family)
 				options := service.Options{Family: family, NodeName: servicetest.Node, MasqueradeAll: seed%5 == 4}
-				if seed%3 != 0 {
-					options.Pods = world.Pods()
-				}
+				options.Pods = world.Pods()
 				test(t, world, service.NewBuilder(options), family)
 			})
 		}
@@ -61,7 +59,8 @@ func traced(rules *tracer.Ruleset, p service.Packet, world *servicetest.World) (
 		Protocol:    p.Protocol.String(),
 		Source:      netip.AddrPortFrom(p.Source, 40000),
 		Destination: p.Destination,
-		FromNode:    world.NodeAddress(p.Source),
+		FromNode:    p.FromNode,
+		InInterface: p.Interface,
 		Local:       world.NodeAddress,
 	})
 	if err != nil {

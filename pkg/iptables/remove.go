@@ -53,5 +53,5 @@ func removeAll(ctx context.Context, k kernel) error {
 	for _, table := range slices.Sorted(maps.Keys(have.chains)) {
 		sections = append(sections, section{table: table, remove: slices.Sorted(maps.Keys(have.chains[table]))})
 	}
-	return b.restore(ctx, sections...)
+	return b.write(ctx, sections)
 }

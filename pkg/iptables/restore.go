@@ -15,10 +15,12 @@ type section struct {
 	// jumps are put at the top of their built-in chains, behind all the rest. On legacy a command of its own for each would copy the
 	// whole table each time, as long as all the rest together in a large cluster.
 	jumps []jump
+	// strays are jumps to take out.
+	strays []jump
 }
 
 func (s section) empty() bool {
-	return len(s.write) == 0 && len(s.clear) == 0 && len(s.remove) == 0 && len(s.jumps) == 0
+	return len(s.write) == 0 && len(s.clear) == 0 && len(s.remove) == 0 && len(s.jumps) == 0 && len(s.strays) == 0
 }
 
 // appendTo writes the section as input for iptables-restore. A chain that is named at the top is made, or emptied; one that
@@ -40,6 +42,9 @@ func (s section) appendTo(text []byte) []byte {
 	for _, c := range s.write {
 		text = append(text, c.text...)
 	}
+	for _, j := range s.strays {
+		text = fmt.Appendf(text, "-D %s %s\n", j.from, strings.Join(j.spec(), " "))
+	}
 	for _, name := range s.remove {
 		text = append(text, "-X "...)
 		text = append(text, name...)
@@ -55,7 +60,7 @@ func (s section) appendTo(text []byte) []byte {
 // while they grow.
 func (s section) size() int {
 	const line = 2 * maxChainName
-	n := line * (2 + len(s.clear) + 2*len(s.remove) + len(s.jumps))
+	n := line * (2 + len(s.clear) + 2*len(s.remove) + len(s.jumps) + len(s.strays))
 	for _, c := range s.write {
 		n += line + len(c.text)
 	}
@@ -79,12 +84,12 @@ func (s section) cut(most int) []section {
 	for part := range slices.Chunk(s.write, most) {
 		parts = append(parts, section{table: s.table, write: part})
 	}
-	for part := range slices.Chunk(s.remove, most) {
+	for part := range slices.Chunk(slices.Concat(s.clear, s.remove), most) {
 		parts = append(parts, section{table: s.table, clear: part})
 	}
 	for part := range slices.Chunk(s.remove, most) {
 		parts = append(parts, section{table: s.table, remove: part})
 	}
-	parts[len(parts)-1].jumps = s.jumps
+	parts[len(parts)-1].jumps, parts[len(parts)-1].strays = s.jumps, s.strays
 	return parts
 }

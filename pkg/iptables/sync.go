@@ -3,7 +3,6 @@ package iptables
 import (
 	"context"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
@@ -16,27 +15,36 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 		return err
 	}
 	b.written = have.chains
-	b.neighbors = map[netip.Addr]int{}
+	b.neighbors = neighbors{}
 	var nat []chain
 	for _, p := range table.Ports {
-		nat = append(nat, serviceChains(p)...)
-		b.countNeighbors(p, 1)
+		nat = append(nat, b.layout.portChains(table, p)...)
+		b.neighbors.count(p, 1)
 	}
-	dispatch := b.dispatchChains(table)
-	b.dispatch = names(dispatch)
-	b.rejects = rejectEntries(table, b.layout.rejectAction())
-	filter := b.plan("filter", b.layout.filterChains(b.rejects), b.held("filter"))
-	nats := b.plan("nat", append(nat, dispatch...), b.held("nat"))
+	postrouting, dispatch := b.layout.postroutingChains(table, b.neighbors), b.layout.natChains(table)
+	b.postrouting, b.dispatch = names(postrouting), names(dispatch)
+	sections := b.planRefusals(table, func() section {
+		return b.plan("nat", slices.Concat(nat, postrouting, dispatch), b.held("nat"))
+	})
 	for _, j := range jumps {
-		switch {
-		case have.hasJump(j):
-		case j.table == "nat":
-			nats.jumps = append(nats.jumps, j)
-		default:
-			filter.jumps = append(filter.jumps, j)
+		if !have.hasJump(j) {
+			at := slices.IndexFunc(sections, func(s section) bool { return s.table == j.table })
+			sections[at].jumps = append(sections[at].jumps, j)
 		}
 	}
-	return b.restore(ctx, filter, nats)
+	return b.restore(ctx, append(sections, strayJumps(have)...)...)
+}
+
+// strayJumps takes jumps out that lead into our chains in another way than ours do: those of another Fairlead.
+func strayJumps(have *saved) []section {
+	var sections []section
+	for _, h := range have.jumps {
+		ours := slices.ContainsFunc(jumps, func(j jump) bool { return j.table == h.table && j.line() == h.line() })
+		if !ours && slices.Contains(builtin, h.from) {
+			sections = append(sections, section{table: h.table, strays: []jump{h}})
+		}
+	}
+	return sections
 }
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last
@@ -44,36 +52,40 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	var nat []chain
 	var old []string
-	var moved, pods bool // frontends, or this node's pods, are not the same as before
+	moved := false // ways in are not the same as before
 	for _, name := range slices.SortedFunc(maps.Keys(dirty), service.PortName.Compare) {
 		was, is := b.table.Port(name), table.Port(name)
-		old = append(old, names(serviceChains(was))...)
-		nat = append(nat, serviceChains(is)...)
-		pods = b.countNeighbors(was, -1) || pods
-		pods = b.countNeighbors(is, 1) || pods
+		old = append(old, names(b.layout.portChains(b.table, was))...)
+		nat = append(nat, b.layout.portChains(table, is)...)
+		b.neighbors.count(was, -1)
+		b.neighbors.count(is, 1)
 		moved = moved || !sameFrontends(was, is)
 	}
-	if moved || pods {
-		chains := b.dispatchChains(table)
-		nat, old = append(nat, chains...), append(old, b.dispatch...)
-		b.dispatch = names(chains)
+	postrouting := b.layout.postroutingChains(table, b.neighbors)
+	nat, old = append(nat, postrouting...), append(old, b.postrouting...)
+	b.postrouting = names(postrouting)
+	if moved {
+		dispatch := b.layout.natChains(table)
+		nat, old = append(nat, dispatch...), append(old, b.dispatch...)
+		b.dispatch = names(dispatch)
 	}
-	if !moved {
-		return b.restore(ctx, b.plan("nat", nat, old))
+	plan := func() section { return b.plan("nat", nat, old) }
+	if !moved && sameHealthPorts(b.table, table) {
+		return b.restore(ctx, plan())
 	}
-	// A service port that loses its last endpoint, or gets its first, is in one table or the other at every moment: what is
-	// refused comes before the nat table changes, and what is no longer refused goes after it.
-	refused := rejectEntries(table, b.layout.rejectAction())
-	before := b.plan("filter", b.layout.filterChains(union(refused, b.rejects)), nil)
-	between := b.plan("nat", nat, old)
-	after := b.plan("filter", b.layout.filterChains(refused), b.held("filter"))
-	b.rejects = refused
-	return b.restore(ctx, before, between, after)
+	return b.restore(ctx, b.planRefusals(table, plan)...)
 }
 
-// dispatchChains renders what of the nat table belongs to no service port alone.
-func (b *Backend) dispatchChains(table *service.Table) []chain {
-	return append(b.layout.postroutingChains(b.neighbors), b.layout.natChains(table)...)
+// planRefusals plans the filter table around the nat table. A service port that loses its last endpoint, or gets its first, is in
+// one table or the other at every moment: what is refused comes before the nat table changes, and what is no longer refused goes
+// after it.
+func (b *Backend) planRefusals(table *service.Table, nat func() section) []section {
+	refused := b.layout.refusals(table)
+	before := b.plan("filter", b.layout.filterChains(table, union(refused, b.refused)), nil)
+	between := nat()
+	after := b.plan("filter", b.layout.filterChains(table, refused), b.held("filter"))
+	b.refused = refused
+	return []section{before, between, after}
 }
 
 // sameFrontends reports whether two states of a service port are found in the same way.
@@ -81,23 +93,11 @@ func sameFrontends(was, is *service.Port) bool {
 	if was == nil || is == nil {
 		return was == is
 	}
-	return slices.Equal(was.Frontends, is.Frontends) && (len(was.Endpoints) == 0) == (len(is.Endpoints) == 0)
+	return slices.EqualFunc(was.Frontends, is.Frontends, service.Frontend.Equal) &&
+		(len(was.Endpoints) == 0) == (len(is.Endpoints) == 0) && (len(was.Local) == 0) == (len(is.Local) == 0)
 }
 
-// countNeighbors counts a service port's endpoints that may be this node's, and says whether there were any.
-func (b *Backend) countNeighbors(p *service.Port, by int) (found bool) {
-	if p == nil {
-		return false
-	}
-	for _, e := range p.Endpoints {
-		if !e.MayBeHere() {
-			continue
-		}
-		found = true
-		addr := e.Address.Addr()
-		if b.neighbors[addr] += by; b.neighbors[addr] == 0 {
-			delete(b.neighbors, addr)
-		}
-	}
-	return found
+// sameHealthPorts reports whether two Tables have health checks on the same ports.
+func sameHealthPorts(was, is *service.Table) bool {
+	return slices.EqualFunc(was.HealthChecks, is.HealthChecks, func(x, y service.HealthCheck) bool { return x.Port == y.Port })
 }

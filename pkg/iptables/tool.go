@@ -24,7 +24,7 @@ const lockWait = 5 * time.Second
 // exitLocked is the exit status of the legacy programs when they did not get the lock (RESOURCE_PROBLEM in xtables.h).
 const exitLocked = 4
 
-// ErrLocked says that another program held the xtables lock all the time. Nothing has been changed then.
+// ErrLocked says that another program held the xtables lock all the time.
 var ErrLocked = errors.New("another program holds the xtables lock")
 
 // tool is one variant of the iptables programs, for one family.

@@ -9,15 +9,27 @@ import (
 // chain costs a jump, and on the nft variant much time to load; an entry costs one more comparison.
 const inline = 4
 
-// deepest is how many chains a tree has below each other. nft refuses more than 16 (NFT_JUMP_STACK_SIZE), all jumps
-// counted, and whoever may write addresses into Services must not be able to get there. Real addresses need four or five.
-const deepest = 8
+// deepest is how many chains a tree has below each other, and deepestChoice how often the endpoints of one Service are cut in
+// sixteen, which is enough for 130,000. Whoever may write addresses into objects must not be able to reach the depth that nft
+// refuses. Real addresses need four or five.
+const (
+	deepest       = 5
+	deepestChoice = 3
+)
+
+// mostJumps is how deep chains may lie below a built-in one: nft refuses 16 (NFT_JUMP_STACK_SIZE), gotos counted. The fixed ones
+// are FL-SERVICES, FL-EXTERNAL-IPS, and one each of FL-F-, FL-E-, FL-S- and FL-A-.
+const mostJumps = 15
+
+const _ = uint(mostJumps - (6 + deepest + deepestChoice)) // does not compile where it is less than 0
 
 // entry is one thing that a tree finds.
 type entry struct {
 	key    key
 	action string // what to do with a packet that matches the key
 }
+
+func compareEntries(x, y entry) int { return strings.Compare(string(x.key), string(y.key)) }
 
 // tree finds the entry that a packet matches among many, in a few steps: each chain decides on the next digit of the key
 // in which its entries differ. Which chains there are follows from the entries alone, so that a new entry changes no
@@ -30,20 +42,23 @@ type tree struct {
 // rules writes the tree into w, which may hold other rules around it, and returns the chains below it, children first. A
 // packet that matches no entry comes out of w's rules again.
 func (t tree) rules(w *chainWriter, entries []entry) []chain {
-	slices.SortFunc(entries, func(x, y entry) int { return strings.Compare(string(x.key), string(y.key)) })
+	slices.SortFunc(entries, compareEntries)
 	var below []chain
 	// Jumps, not gotos: a packet that matches nothing has to come back to the rules behind the tree.
 	t.level(w, entries, place{jump: "-j"}, &below)
 	return below
 }
 
-// guard is a match that all entries share, empty if there is none.
-func (t tree) guard(entries []entry) string {
+// ways lists the one match that all entries share, or nothing if there are none.
+func (t tree) ways(entries []entry) []string {
+	if len(entries) == 0 {
+		return nil
+	}
 	first, last := entries[0].key, entries[0].key
 	for _, e := range entries {
 		first, last = min(first, e.key), max(last, e.key)
 	}
-	return t.shape.match(first[:common(first, last)], 0)
+	return []string{t.shape.match(first[:common(first, last)], 0)}
 }
 
 // place says where in a tree a chain is.

@@ -29,7 +29,7 @@ func BenchmarkCompile(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		builder := NewBuilder(Options{Family: IPv4, NodeName: bench.Node, Pods: bench.Pods})
+		builder := NewBuilder(Options{Family: IPv4, NodeName: bench.Node, Pods: LocalTraffic{Sources: bench.Pods}})
 		for i := range services {
 			builder.SetService(services[i])
 			builder.SetSlice(slices[i])

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -15,34 +16,77 @@ type Options struct {
 	Family Family
 	// NodeName is the name of the own Node, as endpoints name it.
 	NodeName string
-	// Pods is the address range of all pods of the cluster; invalid where it is not known.
-	Pods netip.Prefix
+	// Pods tells pods from everybody else, until SetPods says otherwise.
+	Pods LocalTraffic
 	// MasqueradeAll rewrites the source of everything that goes through a Service.
 	MasqueradeAll bool
+	// MasqueradeInternalIP rewrites sources to the first address of the own Node object, once that is known, whatever interface a
+	// packet leaves by (kubernetes#133024).
+	MasqueradeInternalIP bool
 }
 
 // Builder makes Tables out of API objects. It keeps of them only what a Table needs, and what changes recompiles only the
 // Services it touches. A Builder is for one goroutine at a time.
 type Builder struct {
-	options  Options
-	services map[serviceName]*service
-	owners   map[types.NamespacedName]serviceName // slice to service
-	claims   claims
-	changed  map[serviceName]struct{}
-	table    *Table
+	options   Options
+	services  map[serviceName]*service
+	owners    map[types.NamespacedName]serviceName // slice to service
+	claims    claims
+	changed   map[serviceName]struct{}
+	node      OwnNode
+	checks    map[serviceName]HealthCheck
+	table     *Table        // as Build returned it last
+	nodePorts NodeAddresses // for the next one
+}
+
+// OwnNode is what decides about traffic of the node that the Table is for.
+type OwnNode struct {
+	Zone string
+	// Addresses are those that the Node object names.
+	Addresses []netip.Addr
 }
 
 // NewBuilder returns a Builder that has seen no object yet.
 func NewBuilder(options Options) *Builder {
 	return &Builder{
-		options:  options,
-		services: map[serviceName]*service{},
-		owners:   map[types.NamespacedName]serviceName{},
-		claims:   claims{},
-		changed:  map[serviceName]struct{}{},
-		table:    &Table{Family: options.Family, Pods: options.Pods},
+		options:   options,
+		services:  map[serviceName]*service{},
+		owners:    map[types.NamespacedName]serviceName{},
+		claims:    claims{},
+		changed:   map[serviceName]struct{}{},
+		checks:    map[serviceName]HealthCheck{},
+		table:     &Table{Family: options.Family, Pods: options.Pods, NodePorts: NodeAddresses{All: true}},
+		nodePorts: NodeAddresses{All: true},
 	}
 }
+
+// SetNode takes in a new or changed own Node. It concerns every Service: which endpoints are near, and whom source ranges admit.
+func (b *Builder) SetNode(node OwnNode) {
+	if node.Zone == b.node.Zone && slices.Equal(node.Addresses, b.node.Addresses) {
+		return
+	}
+	b.node = node
+	b.changeAll()
+}
+
+func (b *Builder) changeAll() {
+	for name, svc := range b.services {
+		svc.stale = true
+		b.changed[name] = struct{}{}
+	}
+}
+
+// SetPods says how pods are told from everybody else from now on.
+func (b *Builder) SetPods(pods LocalTraffic) {
+	if pods == b.options.Pods {
+		return
+	}
+	b.options.Pods = pods
+	b.changeAll() // who is masqueraded depends on it
+}
+
+// SetNodePorts says on which addresses of the node node ports answer from now on.
+func (b *Builder) SetNodePorts(addresses NodeAddresses) { b.nodePorts = addresses }
 
 // SetService takes in a new or changed Service.
 func (b *Builder) SetService(svc *corev1.Service) {
@@ -100,11 +144,13 @@ func (b *Builder) change(name serviceName) *service {
 	return svc
 }
 
-// Pending reports whether an object has changed since the last Build.
-func (b *Builder) Pending() bool { return len(b.changed) > 0 }
+// Pending reports whether something has changed since the last Build.
+func (b *Builder) Pending() bool {
+	return len(b.changed) > 0 || !b.upToDate().SameNode(b.table)
+}
 
 // Build returns the Table of all objects seen, the ports in which it differs from the Table that the last call returned,
-// and the problems that have come up since.
+// and the problems that have come up since. A Table in which nothing at all differs is the same pointer.
 func (b *Builder) Build() (table *Table, dirty PortSet, problems []Problem) {
 	b.claim()
 	var edits []edit
@@ -114,16 +160,43 @@ func (b *Builder) Build() (table *Table, dirty PortSet, problems []Problem) {
 	clear(b.changed)
 	slices.SortFunc(edits, func(x, y edit) int { return x.name.Compare(y.name) })
 	slices.SortFunc(problems, compareProblems)
+	problems = slices.Compact(problems)
 	dirty = make(PortSet, len(edits))
 	for _, e := range edits {
 		dirty.Add(e.name)
 	}
-	if len(edits) > 0 {
-		next := *b.table
-		next.Ports = applyEdits(b.table.Ports, edits)
-		b.table = &next
+	checks := sortedChecks(b.checks)
+	next := b.upToDate()
+	if len(edits) > 0 || !next.SameNode(b.table) || !slices.Equal(checks, b.table.HealthChecks) {
+		next.HealthChecks = checks
+		if len(edits) > 0 {
+			next.Ports = applyEdits(b.table.Ports, edits)
+		}
+		b.table = next
 	}
 	return b.table, dirty, problems
+}
+
+// upToDate is the last Table with what has been said of the node since.
+func (b *Builder) upToDate() *Table {
+	next := *b.table
+	next.Pods, next.NodePorts = b.options.Pods, b.nodePorts
+	if b.options.MasqueradeInternalIP {
+		for _, a := range slices.Backward(b.node.Addresses) {
+			if FamilyOf(a) == b.options.Family {
+				next.MasqueradeAddress = a
+			}
+		}
+	}
+	return &next
+}
+
+func sortedChecks(checks map[serviceName]HealthCheck) []HealthCheck {
+	list := slices.Collect(maps.Values(checks))
+	slices.SortFunc(list, func(x, y HealthCheck) int {
+		return cmp.Or(cmp.Compare(x.Service.Namespace, y.Service.Namespace), cmp.Compare(x.Service.Name, y.Service.Name))
+	})
+	return list
 }
 
 // claim settles who has which address. A service that loses or gains an address because another one changed is compiled
@@ -160,6 +233,11 @@ func (b *Builder) rebuild(name serviceName, found *[]Problem) []edit {
 		if !slices.Contains(svc.problems, p) {
 			*found = append(*found, p)
 		}
+	}
+	if svc.spec != nil && svc.spec.healthPort != 0 {
+		b.checks[name] = HealthCheck{Service: name, Port: svc.spec.healthPort, LocalEndpoints: readyHere(svc.slices)}
+	} else {
+		delete(b.checks, name)
 	}
 	edits := diff(svc.ports, ports)
 	svc.ports, svc.problems = ports, problems

@@ -13,24 +13,35 @@ import (
 func (b *Builder) frontends(s *spec, p specPort) []Frontend {
 	list := make([]Frontend, 0, len(s.vips)+1)
 	for _, v := range s.vips {
-		list = append(list, Frontend{
-			Kind:             v.kind,
-			Address:          netip.AddrPortFrom(v.address, p.port),
-			Masquerade:       b.masquerade(v.kind),
-			WithoutEndpoints: Reject,
-		})
+		f := Frontend{Kind: v.kind, Address: netip.AddrPortFrom(v.address, p.port), Scope: s.external, Masquerade: b.masquerade(v.kind)}
+		switch v.kind {
+		case ClusterIP:
+			f.Scope = s.internal
+		case LoadBalancerIP:
+			f.Clients = b.clients(s, v.address)
+		}
+		list = append(list, f)
 	}
 	if p.nodePort != 0 {
-		list = append(list, Frontend{
-			Kind:             NodePort,
-			Address:          netip.AddrPortFrom(netip.Addr{}, p.nodePort),
-			Masquerade:       b.masquerade(NodePort),
-			WithoutEndpoints: Reject,
-		})
+		list = append(list, Frontend{Kind: NodePort, Address: netip.AddrPortFrom(netip.Addr{}, p.nodePort), Scope: s.external, Masquerade: b.masquerade(NodePort)})
 	}
 	slices.SortFunc(list, func(x, y Frontend) int {
 		return cmp.Or(cmp.Compare(x.Kind, y.Kind), x.Address.Compare(y.Address))
 	})
+	return slices.CompactFunc(list, Frontend.Equal)
+}
+
+// clients says whom a load-balancer IP admits. Where the node itself may use it, packets from that very IP are admitted too:
+// a node that has the IP on an interface sends from it.
+func (b *Builder) clients(s *spec, vip netip.Addr) []netip.Prefix {
+	admitted := slices.ContainsFunc(s.clients, func(r netip.Prefix) bool {
+		return slices.ContainsFunc(b.node.Addresses, r.Contains)
+	})
+	if !admitted {
+		return s.clients
+	}
+	list := append(slices.Clone(s.clients), netip.PrefixFrom(vip, vip.BitLen()))
+	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list)
 }
 
@@ -40,7 +51,7 @@ func (b *Builder) masquerade(kind Kind) Masquerade {
 	switch {
 	case kind != ClusterIP || b.options.MasqueradeAll:
 		return MasqueradeAll
-	case b.options.Pods.IsValid():
+	case b.options.Pods.Known():
 		return MasqueradeOutsiders
 	default:
 		return MasqueradeHairpin
@@ -58,7 +69,7 @@ func (b *Builder) wanted(s *spec) []*Port {
 		if slices.ContainsFunc(ports, func(o *Port) bool { return o.Name == name }) {
 			continue // the API refuses it; the first one counts
 		}
-		ports = append(ports, &Port{Name: name, Frontends: b.frontends(s, p)})
+		ports = append(ports, &Port{Name: name, Frontends: b.frontends(s, p), Affinity: s.affinity})
 	}
 	return ports
 }
@@ -66,11 +77,23 @@ func (b *Builder) wanted(s *spec) []*Port {
 // compile makes the ports of a service as they go into the Table, sorted by name.
 func (b *Builder) compile(s *service) (ports []*Port, problems []Problem) {
 	for _, w := range s.wanted {
-		port := &Port{Name: w.Name, Endpoints: endpoints(s.slices, w.Name)}
-		for i, f := range w.Frontends {
+		port := &Port{Name: w.Name, Affinity: w.Affinity}
+		found := gather(s.slices, w.Name, b.node.Zone)
+		port.Endpoints = found.cluster()
+		if slices.ContainsFunc(w.Frontends, func(f Frontend) bool { return f.Scope != Cluster }) {
+			port.Local = found.local()
+		}
+		if w.Name.Protocol == UDP {
+			port.Serving = found.serving()
+		}
+		for _, f := range w.Frontends {
 			held, _ := b.claims.holder(addressOf(f, w.Name.Protocol))
 			if held.name == w.Name && held.kind == f.Kind {
-				port.Frontends = append(port.Frontends, w.Frontends[i])
+				f.WithoutEndpoints = Reject
+				if f.Scope != Cluster && len(port.Endpoints) > 0 {
+					f.WithoutEndpoints = Drop // other nodes have some: whoever chose this one shall choose again
+				}
+				port.Frontends = append(port.Frontends, f)
 			} else if held.name != w.Name {
 				problems = append(problems, claimProblem(w.Name, f, held))
 			}
@@ -87,51 +110,6 @@ func claimProblem(name PortName, f Frontend, holder claim) Problem {
 		What: fmt.Sprintf("%s %s belongs to Service %s, which has it as its %s",
 			f.Kind, addressOf(f, name.Protocol), holder.name.Service(), holder.kind),
 		Mend: "give one of the two another address or port: a cluster IP goes before other addresses, then the older Service before the younger",
-	}
-}
-
-// endpoints gathers the endpoints of a service port from all slices. A pod that is being replaced may stand in two slices
-// at once, and a pod's address may go to a new pod before the old one has left its slice: of one address, the entry that
-// is not terminating counts, and of those the one that is ready.
-func endpoints(slicesByName map[string]*endpointSlice, name PortName) []Endpoint {
-	type found struct {
-		Endpoint
-		ready, terminating bool
-	}
-	var all []found
-	for _, s := range slicesByName {
-		for _, p := range s.ports {
-			if p.name != name.Port || p.protocol != name.Protocol {
-				continue
-			}
-			for _, e := range s.endpoints {
-				all = append(all, found{Endpoint{netip.AddrPortFrom(e.address, p.port), e.place}, e.ready, e.terminating})
-			}
-		}
-	}
-	slices.SortFunc(all, func(x, y found) int {
-		return cmp.Or(x.Address.Compare(y.Address), compareBool(x.terminating, y.terminating),
-			compareBool(y.ready, x.ready), cmp.Compare(y.Place, x.Place))
-	})
-	all = slices.CompactFunc(all, func(x, y found) bool { return x.Address == y.Address })
-	list := make([]Endpoint, 0, len(all))
-	for _, e := range all {
-		if e.ready {
-			list = append(list, e.Endpoint)
-		}
-	}
-	return list
-}
-
-// compareBool orders false before true.
-func compareBool(x, y bool) int {
-	switch {
-	case x == y:
-		return 0
-	case y:
-		return -1
-	default:
-		return 1
 	}
 }
 

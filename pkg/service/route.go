@@ -1,14 +1,20 @@
 package service
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // Packet is the first packet of a connection, as a node meets it.
 type Packet struct {
 	Protocol    Protocol
 	Source      netip.Addr
 	Destination netip.AddrPort
-	// ToNode: the destination is an address of the node itself (what the kernel calls a local address).
-	ToNode bool
+	// Interface is where the packet came in; empty for one that the node itself sends.
+	Interface string
+	// FromNode: the source is an address of the node itself; ToNode: the destination is (what the kernel calls local).
+	FromNode, ToNode bool
 }
 
 // Action is what becomes of a packet.
@@ -30,7 +36,7 @@ type Verdict struct {
 	Action Action
 	// Service is the port that wants the packet, unless Action is Pass.
 	Service PortName
-	// Destinations is where a forwarded packet may go. Each has the same chance.
+	// Destinations is where a forwarded packet may go. Each has the same chance, unless the client has an affinity to one.
 	Destinations []Destination
 }
 
@@ -44,18 +50,40 @@ type Destination struct {
 // Route says what must become of a packet. It is a plain reading of the Table, and slow: what a backend makes of the same
 // Table has to agree with it.
 func (t *Table) Route(p Packet) Verdict {
-	port, frontend := t.frontendOf(p)
+	v := t.route(p)
+	if v.Action != Forward && martian(p) {
+		v.Action = Drop
+	}
+	return v
+}
+
+// martian reports whether a packet comes from elsewhere to an IPv4 loopback address. The kernel drops such packets by itself, but
+// not once node ports have been let answer on loopback addresses; then it has to be done for it (CVE-2020-8558).
+func martian(p Packet) bool {
+	to := p.Destination.Addr()
+	return to.Is4() && to.IsLoopback() && !p.FromNode
+}
+
+func (t *Table) route(p Packet) Verdict {
+	port, f := t.frontendOf(p)
 	if port == nil {
 		return Verdict{Action: Pass}
 	}
-	if len(port.Endpoints) == 0 {
-		return Verdict{Action: frontend.WithoutEndpoints, Service: port.Name}
+	if len(port.Endpoints) == 0 && len(port.Local) == 0 {
+		return Verdict{Action: f.WithoutEndpoints, Service: port.Name}
+	}
+	if !f.admits(p.Source) {
+		return Verdict{Action: Drop, Service: port.Name}
+	}
+	endpoints, masquerade := t.choice(port, f, p)
+	if len(endpoints) == 0 {
+		return Verdict{Action: f.WithoutEndpoints, Service: port.Name}
 	}
 	v := Verdict{Action: Forward, Service: port.Name}
-	for _, e := range port.Endpoints {
+	for _, e := range endpoints {
 		v.Destinations = append(v.Destinations, Destination{
 			Endpoint:   e.Address,
-			Masquerade: t.masquerades(frontend, p.Source, e),
+			Masquerade: t.masquerades(masquerade, p, e),
 		})
 	}
 	return v
@@ -70,7 +98,7 @@ func (t *Table) frontendOf(p Packet) (*Port, Frontend) {
 				continue
 			}
 			for _, f := range port.Frontends {
-				if (f.Kind == NodePort) == nodePorts && f.answers(p) {
+				if (f.Kind == NodePort) == nodePorts && t.answers(f, p) {
 					return port, f
 				}
 			}
@@ -79,20 +107,62 @@ func (t *Table) frontendOf(p Packet) (*Port, Frontend) {
 	return nil, Frontend{}
 }
 
-func (f Frontend) answers(p Packet) bool {
+func (t *Table) answers(f Frontend, p Packet) bool {
 	if f.Kind == NodePort {
-		return p.ToNode && !p.Destination.Addr().IsLoopback() && f.Address.Port() == p.Destination.Port()
+		return p.ToNode && t.NodePorts.answers(p) && f.Address.Port() == p.Destination.Port()
 	}
 	return f.Address == p.Destination
 }
 
-func (t *Table) masquerades(f Frontend, source netip.Addr, e Endpoint) bool {
+// answers reports whether node ports answer where a packet is sent, which is an address of the node.
+func (n NodeAddresses) answers(p Packet) bool {
+	addr := p.Destination.Addr()
+	if addr.IsLoopback() {
+		return n.Loopback && addr.Is4() && p.FromNode
+	}
+	return n.All || slices.Contains(n.Listed, addr)
+}
+
+func (f Frontend) admits(client netip.Addr) bool {
+	return f.Clients == nil || slices.ContainsFunc(f.Clients, func(r netip.Prefix) bool { return r.Contains(client) })
+}
+
+// choice returns the endpoints that a packet may go to, and who is masqueraded on the way.
+func (t *Table) choice(port *Port, f Frontend, p Packet) ([]Endpoint, Masquerade) {
 	switch {
-	case f.Masquerade == MasqueradeAll:
+	case f.Scope == Cluster:
+		return port.Endpoints, f.Masquerade
+	case f.Scope == Node:
+		return port.Local, f.Masquerade
+	case t.Pods.Contains(p):
+		return port.Endpoints, MasqueradeHairpin
+	case p.FromNode:
+		return port.Endpoints, MasqueradeAll
+	default:
+		return port.Local, MasqueradeHairpin
+	}
+}
+
+func (t *Table) masquerades(rule Masquerade, p Packet, e Endpoint) bool {
+	switch {
+	case rule == MasqueradeAll:
 		return true
-	case f.Masquerade == MasqueradeOutsiders && !t.Pods.Contains(source):
+	case rule == MasqueradeOutsiders && !t.Pods.Contains(p):
 		return true
 	default:
-		return e.MayBeHere() && e.Address.Addr() == source
+		return e.MayBeHere() && e.Address.Addr() == p.Source
 	}
+}
+
+// Contains reports whether a packet comes from a pod.
+func (l LocalTraffic) Contains(p Packet) bool {
+	switch {
+	case l.Sources.IsValid():
+		return l.Sources.Contains(p.Source)
+	case l.Interface != "":
+		return p.Interface == l.Interface
+	case l.InterfacePrefix != "":
+		return strings.HasPrefix(p.Interface, l.InterfacePrefix)
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -11,9 +12,9 @@ import (
 
 // endpointSlice is what the compiler needs of an EndpointSlice, without a pointer into it.
 type endpointSlice struct {
-	service   types.NamespacedName
 	ports     []slicePort
 	endpoints []sliceEndpoint
+	zones     [][]string // the different lists of zones that the endpoints' hints name
 	problems  []Problem
 }
 
@@ -27,8 +28,20 @@ type sliceEndpoint struct {
 	address     netip.Addr
 	place       Place
 	ready       bool
+	serving     bool
 	terminating bool
+	nodeHints   hint
+	zoneHints   uint16 // one more than the index in endpointSlice.zones; 0: none
 }
+
+// hint is what an endpoint's hints say of this node.
+type hint uint8
+
+const (
+	noHint hint = iota
+	forOthers
+	forThis
+)
 
 // sliceService names the Service that a slice belongs to.
 func sliceService(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
@@ -38,8 +51,7 @@ func sliceService(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool)
 
 // readSlice reads a slice of the given family. What it cannot use it leaves out and names in problems.
 func readSlice(slice *discoveryv1.EndpointSlice, family Family, node string) *endpointSlice {
-	owner, _ := sliceService(slice)
-	s := &endpointSlice{service: owner}
+	s := &endpointSlice{}
 	object := fmt.Sprintf("EndpointSlice %s/%s", slice.Namespace, slice.Name)
 	for _, p := range slice.Ports {
 		if p.Port == nil {
@@ -59,9 +71,39 @@ func readSlice(slice *discoveryv1.EndpointSlice, family Family, node string) *en
 			s.problems = append(s.problems, Problem{object, "endpoint " + err.Error(), "the endpoint is left out; correct its address in the slice"})
 			continue
 		}
+		e.zoneHints = s.zoneHint(slice.Endpoints[i].Hints)
 		s.endpoints = append(s.endpoints, e)
 	}
 	return s
+}
+
+// zoneHint remembers which zones an endpoint is hinted for. Few lists differ in a slice, so an endpoint keeps a number only.
+func (s *endpointSlice) zoneHint(hints *discoveryv1.EndpointHints) uint16 {
+	if hints == nil || len(hints.ForZones) == 0 {
+		return 0
+	}
+	zones := make([]string, len(hints.ForZones))
+	for i, z := range hints.ForZones {
+		zones[i] = z.Name
+	}
+	at := slices.IndexFunc(s.zones, func(known []string) bool { return slices.Equal(known, zones) })
+	if at < 0 {
+		at = len(s.zones)
+		s.zones = append(s.zones, zones)
+	}
+	return uint16(at + 1)
+}
+
+// hintedFor reports whether an endpoint is hinted for a zone, if it has hints for zones at all.
+func (s *endpointSlice) hintedFor(e *sliceEndpoint, zone string) hint {
+	switch {
+	case e.zoneHints == 0:
+		return noHint
+	case slices.Contains(s.zones[e.zoneHints-1], zone):
+		return forThis
+	default:
+		return forOthers
+	}
 }
 
 func readSlicePort(p discoveryv1.EndpointPort) (slicePort, error) {
@@ -94,7 +136,13 @@ func readEndpoint(e *discoveryv1.Endpoint, family Family, node string) (sliceEnd
 	if err != nil {
 		return sliceEndpoint{}, err
 	}
-	read := sliceEndpoint{address: addr, place: PlaceUnknown, ready: isTrue(e.Conditions.Ready, true), terminating: isTrue(e.Conditions.Terminating, false)}
+	read := sliceEndpoint{
+		address:     addr,
+		ready:       isTrue(e.Conditions.Ready, true),
+		serving:     isTrue(e.Conditions.Serving, true),
+		terminating: isTrue(e.Conditions.Terminating, false),
+		nodeHints:   nodeHint(e.Hints, node),
+	}
 	if e.NodeName != nil {
 		read.place = OtherNode
 		if *e.NodeName == node {
@@ -102,6 +150,17 @@ func readEndpoint(e *discoveryv1.Endpoint, family Family, node string) (sliceEnd
 		}
 	}
 	return read, nil
+}
+
+func nodeHint(hints *discoveryv1.EndpointHints, node string) hint {
+	switch {
+	case hints == nil || len(hints.ForNodes) == 0:
+		return noHint
+	case slices.ContainsFunc(hints.ForNodes, func(n discoveryv1.ForNode) bool { return n.Name == node }):
+		return forThis
+	default:
+		return forOthers
+	}
 }
 
 func isTrue(condition *bool, unset bool) bool {

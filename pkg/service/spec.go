@@ -10,11 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Labels of the API that say who serves a Service.
-const (
-	// LabelProxyName on a Service, with any value, says that another proxy serves it.
-	LabelProxyName = "service.kubernetes.io/service-proxy-name"
-)
+// LabelProxyName on a Service, with any value, says that another proxy serves it.
+const LabelProxyName = "service.kubernetes.io/service-proxy-name"
 
 // spec is what the compiler needs of a Service, in one family, without a pointer into it.
 type spec struct {
@@ -22,7 +19,14 @@ type spec struct {
 	created  time.Time
 	vips     []vip
 	ports    []specPort
-	problems []Problem
+	internal Scope // of the cluster IP
+	external Scope // of all other addresses
+	affinity time.Duration
+	// clients of load-balancer IPs; nil: everybody.
+	clients []netip.Prefix
+	// healthPort is where a load balancer asks for local endpoints; 0: nowhere.
+	healthPort uint16
+	problems   []Problem
 }
 
 type vip struct {
@@ -68,6 +72,9 @@ func readService(svc *corev1.Service, family Family) *spec {
 	for i := range svc.Spec.Ports {
 		s.addPort(&svc.Spec.Ports[i])
 	}
+	s.readPolicies(svc)
+	s.readAffinity(svc)
+	s.readSourceRanges(svc, family)
 	return s
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
-var pods = netip.MustParsePrefix("10.244.0.0/16")
+var pods = LocalTraffic{Sources: netip.MustParsePrefix("10.244.0.0/16")}
 
 // route asks a Table about a packet written as "source > destination:port/protocol", with "node:" before a destination that
 // is one of the node's own addresses. The answer is the action, and for each destination its address, with "+m" where the
@@ -34,6 +34,7 @@ func route(t *testing.T, table *Table, packet string) string {
 		p.Protocol = SCTP
 	}
 	to, p.ToNode = strings.CutPrefix(to, "node:")
+	p.FromNode = p.Source.IsLoopback()
 	p.Destination = netip.MustParseAddrPort(to)
 	v := table.Route(p)
 	answer := v.Action.String()
@@ -89,7 +90,7 @@ func TestRoute(t *testing.T) {
 		},
 		{
 			name:    "without a pod range nobody is masqueraded but a pod that reaches itself",
-			options: func(o *Options) { o.Pods = netip.Prefix{} },
+			options: func(o *Options) { o.Pods = LocalTraffic{} },
 			objects: []any{web, webSlice},
 			packets: map[string]string{
 				"192.0.2.9 > 10.96.0.1:80":  "forward 10.244.1.1:8080 10.244.2.1:8080",
@@ -301,6 +302,21 @@ func TestProblemsNameTheObjectOnce(t *testing.T) {
 			},
 			want:   []string{"EndpointSlice default/web-1 … fd00::1 is of the other IP family", `EndpointSlice default/web-1 … "ICMP"`},
 			packet: "10.244.9.9 > 10.96.0.1:80", answer: "forward 10.244.1.1:8080",
+		},
+		{
+			name: "an affinity out of bounds, and source ranges that are none",
+			objects: []any{
+				with(servicetest.Service("web", "10.96.0.1", "80"), func(s *corev1.Service) {
+					s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+					seconds := int32(100000)
+					s.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &seconds}}
+					s.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24", "everybody"}
+					s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+				}),
+				servicetest.Slice("web", "web-1", []string{"8080"}, "10.244.1.1"),
+			},
+			want:   []string{`Service default/web … "everybody"`, "Service default/web … 100000 seconds"},
+			packet: "192.0.2.9 > 192.0.2.1:80", answer: "forward 10.244.1.1:8080+m",
 		},
 		{
 			name:    "no cluster IP",

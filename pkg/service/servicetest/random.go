@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/pkg/service"
@@ -25,12 +26,17 @@ func NewWorld(seed uint64, family service.Family) *World {
 	return &World{rand: rand.New(rand.NewPCG(seed, uint64(family))), family: family}
 }
 
-// Pods is the range of the world's pods.
-func (w *World) Pods() netip.Prefix {
+// PodRange is the range of the world's pods.
+func (w *World) PodRange() netip.Prefix {
 	if w.family == service.IPv4 {
 		return netip.MustParsePrefix("10.244.0.0/16")
 	}
 	return netip.MustParsePrefix("fd00:10:244::/48")
+}
+
+// Pods is a random way to tell pods, or none.
+func (w *World) Pods() service.LocalTraffic {
+	return []service.LocalTraffic{{}, {Sources: w.PodRange()}, {Interface: PodInterface}, {InterfacePrefix: PodInterface[:4]}}[w.rand.IntN(4)]
 }
 
 const (
@@ -73,6 +79,9 @@ func (w *World) NodeAddress(addr netip.Addr) bool {
 func (w *World) Change(b *service.Builder) {
 	n := w.rand.IntN(worldServices)
 	name := fmt.Sprintf("service-%d", n)
+	if w.rand.IntN(20) == 0 {
+		w.changeNode(b)
+	}
 	switch w.rand.IntN(10) {
 	case 0:
 		b.DeleteService(Namespace, name)
@@ -102,7 +111,42 @@ func (w *World) service(n int, name string) *corev1.Service {
 	if w.rand.IntN(3) == 0 {
 		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: w.external(w.rand.IntN(5))}}
 	}
+	w.policies(svc)
 	return svc
+}
+
+// policies gives a Service some of everything else that the API has.
+func (w *World) policies(svc *corev1.Service) {
+	local := corev1.ServiceInternalTrafficPolicyLocal
+	if w.rand.IntN(4) == 0 {
+		svc.Spec.InternalTrafficPolicy = &local
+	}
+	if w.rand.IntN(3) == 0 {
+		svc.Spec.Type = corev1.ServiceTypeLoadBalancer
+		svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+		svc.Spec.HealthCheckNodePort = 32000 + int32(w.rand.IntN(5))
+	}
+	if w.rand.IntN(4) == 0 {
+		svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	if w.rand.IntN(3) == 0 {
+		all := []string{" 203.0.113.0/24", "2001:db8:9::/64 ", w.external(3) + "/32", w.PodRange().String(), "0.0.0.0/0", "nonsense"}
+		first := w.rand.IntN(len(all))
+		svc.Spec.LoadBalancerSourceRanges = all[first : first+1+w.rand.IntN(min(2, len(all)-first))]
+	}
+}
+
+// changeNode changes what decides about traffic of the node itself.
+func (w *World) changeNode(b *service.Builder) {
+	b.SetNode(service.OwnNode{
+		Zone:      []string{"", "here", "there"}[w.rand.IntN(3)],
+		Addresses: []netip.Addr{netip.MustParseAddr(w.external(3 + w.rand.IntN(2)))},
+	})
+	choices := []service.NodeAddresses{
+		{All: true}, {All: true, Loopback: true}, {}, {Loopback: true},
+		{Listed: []netip.Addr{netip.MustParseAddr(w.external(3))}},
+	}
+	b.SetNodePorts(choices[w.rand.IntN(len(choices))])
 }
 
 // ports is a few ports, and now and then very many: more than one chain of a dispatch tree lists.
@@ -126,7 +170,7 @@ func (w *World) setSlice(b *service.Builder, name string) {
 		n := w.rand.IntN(worldPods)
 		text := w.pod(n) + []string{"@" + Node, "@" + OtherNode, ""}[n%3]
 		if w.rand.IntN(8) == 0 {
-			text += []string{" !ready", " !ready terminating"}[w.rand.IntN(2)]
+			text += []string{" !ready", " !ready terminating", " !ready !serving terminating"}[w.rand.IntN(3)]
 		}
 		endpoints = append(endpoints, text)
 	}
@@ -134,7 +178,23 @@ func (w *World) setSlice(b *service.Builder, name string) {
 	if len(endpoints) == 0 && w.family == service.IPv6 {
 		slice.AddressType = "IPv6"
 	}
+	w.hint(slice)
 	b.SetSlice(slice)
+}
+
+// hint gives the endpoints of a slice hints for zones and nodes, now and then with one missing.
+func (w *World) hint(slice *discoveryv1.EndpointSlice) {
+	zones, nodes := w.rand.IntN(3) == 0, w.rand.IntN(6) == 0
+	for i := range slice.Endpoints {
+		hints := &discoveryv1.EndpointHints{}
+		if zones && w.rand.IntN(20) != 0 {
+			hints.ForZones = []discoveryv1.ForZone{{Name: []string{"here", "there"}[w.rand.IntN(2)]}}
+		}
+		if nodes && w.rand.IntN(20) != 0 {
+			hints.ForNodes = []discoveryv1.ForNode{{Name: []string{Node, OtherNode}[w.rand.IntN(2)]}}
+		}
+		slice.Endpoints[i].Hints = hints
+	}
 }
 
 func (w *World) endpointCount() int {
@@ -170,9 +230,17 @@ func (w *World) Packet(t *service.Table) service.Packet {
 		destination = map[service.Family]string{service.IPv4: "127.0.0.1", service.IPv6: "::1"}[w.family]
 	}
 	p.Destination = netip.AddrPortFrom(netip.MustParseAddr(destination), port)
-	p.ToNode = w.NodeAddress(p.Destination.Addr())
+	p.ToNode, p.FromNode = w.NodeAddress(p.Destination.Addr()), w.NodeAddress(p.Source)
+	if !p.FromNode {
+		p.Interface = []string{PodInterface, "eth0"}[w.rand.IntN(2)]
+	} else if p.ToNode && w.rand.IntN(2) == 0 {
+		p.Source = p.Destination.Addr()
+	}
 	return p
 }
+
+// PodInterface is what packets of pods come in by.
+const PodInterface = "veth0"
 
 func (w *World) source() netip.Addr {
 	switch w.rand.IntN(3) {
