@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConntrackLimits(t *testing.T) {
@@ -45,6 +46,28 @@ func TestConntrackLimits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestConntrackTimeoutsAreSetWhereAskedFor(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "proc/sys/net/netfilter")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"tcp_timeout_established", "tcp_timeout_close_wait", "udp_timeout", "udp_timeout_stream", "tcp_be_liberal"}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, "nf_conntrack_"+name), []byte("7\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (Timeouts{TCPEstablished: 24 * time.Hour, UDP: 30 * time.Second, TCPBeLiberal: true}).apply(root); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"86400", "7\n", "30", "7\n", "1"} {
+		if got, _ := os.ReadFile(filepath.Join(dir, "nf_conntrack_"+names[i])); string(got) != want {
+			t.Errorf("%s: got %q, want %q", names[i], got, want)
+		}
 	}
 }
 
