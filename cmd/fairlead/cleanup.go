@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/pkg/config"
+	"github.com/fairlead/fairlead/pkg/fairlead"
 	"github.com/fairlead/fairlead/pkg/node"
 )
 
@@ -18,7 +19,7 @@ func newCleanupCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var failures []error
 			for _, family := range node.Families() {
-				if err := newBackend(config.Default(), family).Remove(cmd.Context()); err != nil {
+				if err := fairlead.NewBackend(config.Default(), family).Remove(cmd.Context()); err != nil {
 					failures = append(failures, fmt.Errorf("%s: %w", family, err))
 				}
 			}

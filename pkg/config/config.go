@@ -3,11 +3,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -35,34 +33,91 @@ type Config struct {
 	HostnameOverride string
 	ConfigSyncPeriod time.Duration
 
-	Mode          Mode
-	ClusterCIDR   string
-	MasqueradeAll bool
-	IPTables      IPTables
-	Conntrack     Conntrack
+	Mode              Mode
+	DetectLocalMode   DetectLocalMode
+	ClusterCIDR       string
+	BridgeInterface   string
+	InterfacePrefix   string
+	NodePortAddresses []string
+	MasqueradeAll     bool
+	// MasqueradeAddress says which of the node's addresses masquerading uses.
+	MasqueradeAddress MasqueradeAddress
+	// DropInvalid says whether forwarded packets that conntrack finds invalid are dropped.
+	DropInvalid DropInvalid
+	IPTables    IPTables
+	Conntrack   Conntrack
 }
+
+// DetectLocalMode is the way in which pods are told from everybody else.
+type DetectLocalMode string
+
+// The ways to tell pods, by kube-proxy's names.
+const (
+	ByClusterCIDR     DetectLocalMode = "ClusterCIDR"
+	ByNodeCIDR        DetectLocalMode = "NodeCIDR"
+	ByBridgeInterface DetectLocalMode = "BridgeInterface"
+	ByInterfacePrefix DetectLocalMode = "InterfaceNamePrefix"
+)
+
+var detectLocalModes = []DetectLocalMode{ByClusterCIDR, ByNodeCIDR, ByBridgeInterface, ByInterfacePrefix}
+
+// MasqueradeAddress is a choice among the node's addresses.
+type MasqueradeAddress string
+
+// The addresses that masquerading can use.
+const (
+	MasqueradeByRoute    MasqueradeAddress = "route"
+	MasqueradeInternalIP MasqueradeAddress = "internal-ip"
+)
+
+var masqueradeAddresses = []MasqueradeAddress{MasqueradeByRoute, MasqueradeInternalIP}
+
+// DropInvalid is on, off, or as the kernel's own tolerance says.
+type DropInvalid string
+
+// The values of DropInvalid.
+const (
+	DropInvalidOn   DropInvalid = "on"
+	DropInvalidOff  DropInvalid = "off"
+	DropInvalidAuto DropInvalid = "auto"
+)
+
+var dropInvalids = []DropInvalid{DropInvalidOn, DropInvalidOff, DropInvalidAuto}
 
 // IPTables is what can be set for iptables mode.
 type IPTables struct {
 	Variant       string
 	MasqueradeBit int
-	SyncPeriod    time.Duration
-	MinSyncPeriod time.Duration
+	// LocalhostNodePorts: node ports answer on 127.0.0.1 too.
+	LocalhostNodePorts bool
+	SyncPeriod         time.Duration
+	MinSyncPeriod      time.Duration
 }
 
 // Conntrack is what can be set for the kernel's connection tracking.
 type Conntrack struct {
 	MaxPerCore int // 0: leave as it is
 	Min        int
+	// Timeouts; 0: leave as they are.
+	TCPEstablished, TCPCloseWait, UDP, UDPStream time.Duration
+	TCPBeLiberal                                 bool
+	// DeleteUnrepliedTCP deletes attempts to connect to endpoints that are gone.
+	DeleteUnrepliedTCP bool
 }
 
 // Default returns the settings that hold where nothing is said, which are kube-proxy's.
 func Default() *Config {
 	return &Config{
-		Mode:             ModeIPTables,
-		ConfigSyncPeriod: 15 * time.Minute,
-		IPTables:         IPTables{Variant: string(iptables.Auto), MasqueradeBit: 14, SyncPeriod: 30 * time.Second, MinSyncPeriod: time.Second},
-		Conntrack:        Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10},
+		Mode:              ModeIPTables,
+		DetectLocalMode:   ByClusterCIDR,
+		MasqueradeAddress: MasqueradeByRoute,
+		DropInvalid:       DropInvalidAuto,
+		ConfigSyncPeriod:  15 * time.Minute,
+		IPTables: IPTables{
+			Variant: string(iptables.Auto), MasqueradeBit: 14, LocalhostNodePorts: true,
+			SyncPeriod: 30 * time.Second, MinSyncPeriod: time.Second,
+		},
+		Conntrack: Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
 	}
 }
 
@@ -75,12 +130,25 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ConfigSyncPeriod, "config-sync-period", c.ConfigSyncPeriod, "how often all objects are looked at again")
 	fs.StringVar((*string)(&c.Mode), "proxy-mode", string(c.Mode), "how traffic is forwarded: "+oneOf(Modes))
 	fs.StringVar(&c.ClusterCIDR, "cluster-cidr", c.ClusterCIDR, "addresses of the cluster's pods, at most one range for each IP family, separated by a comma; traffic to a cluster IP from elsewhere is masqueraded")
+	fs.StringVar((*string)(&c.DetectLocalMode), "detect-local-mode", string(c.DetectLocalMode), "how pods are told from everybody else: "+oneOf(detectLocalModes))
+	fs.StringVar(&c.BridgeInterface, "pod-bridge-interface", c.BridgeInterface, "interface that packets of pods come in by, for --detect-local-mode=BridgeInterface")
+	fs.StringVar(&c.InterfacePrefix, "pod-interface-name-prefix", c.InterfacePrefix, "what the names of interfaces begin with that packets of pods come in by, for --detect-local-mode=InterfaceNamePrefix")
+	fs.StringSliceVar(&c.NodePortAddresses, "nodeport-addresses", c.NodePortAddresses, "ranges of the node's addresses that node ports answer on, and \"primary\" for those that its Node names; empty: all")
+	fs.StringVar((*string)(&c.MasqueradeAddress), "masquerade-address", string(c.MasqueradeAddress), "which of the node's addresses masquerading uses: "+oneOf(masqueradeAddresses)+"; route: that of the interface a packet leaves by")
+	fs.StringVar((*string)(&c.DropInvalid), "drop-invalid", string(c.DropInvalid), "whether forwarded packets that conntrack finds invalid are dropped: "+oneOf(dropInvalids)+"; auto: unless net.netfilter.nf_conntrack_tcp_be_liberal is set")
 	fs.BoolVar(&c.MasqueradeAll, "masquerade-all", c.MasqueradeAll, "masquerade everything that goes to a cluster IP")
 	fs.StringVar(&c.IPTables.Variant, "iptables-variant", c.IPTables.Variant, "which iptables programs to use: "+oneOf(iptables.Variants)+"; auto: those that the node's other programs use")
 	fs.IntVar(&c.IPTables.MasqueradeBit, "iptables-masquerade-bit", c.IPTables.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31; nothing else on the node may use it")
+	fs.BoolVar(&c.IPTables.LocalhostNodePorts, "iptables-localhost-nodeports", c.IPTables.LocalhostNodePorts, "let node ports answer on 127.0.0.1 too")
 	fs.DurationVar(&c.IPTables.SyncPeriod, "iptables-sync-period", c.IPTables.SyncPeriod, "how often the rules in the kernel are compared with what they should be")
 	fs.DurationVar(&c.IPTables.MinSyncPeriod, "iptables-min-sync-period", c.IPTables.MinSyncPeriod, "least time from the end of one change of the rules to the start of the next")
 	fs.IntVar(&c.Conntrack.MaxPerCore, "conntrack-max-per-core", c.Conntrack.MaxPerCore, "how many connections the kernel shall be able to track, for each CPU; 0: leave as it is. A higher limit is never lowered")
+	fs.DurationVar(&c.Conntrack.TCPEstablished, "conntrack-tcp-timeout-established", c.Conntrack.TCPEstablished, "how long a TCP connection may be idle before the kernel forgets it; 0: leave as it is")
+	fs.DurationVar(&c.Conntrack.TCPCloseWait, "conntrack-tcp-timeout-close-wait", c.Conntrack.TCPCloseWait, "the same, for one that is half closed; 0: leave as it is")
+	fs.DurationVar(&c.Conntrack.UDP, "conntrack-udp-timeout", c.Conntrack.UDP, "the same, for UDP without an answer; 0: leave as it is")
+	fs.DurationVar(&c.Conntrack.UDPStream, "conntrack-udp-timeout-stream", c.Conntrack.UDPStream, "the same, for UDP with answers; 0: leave as it is")
+	fs.BoolVar(&c.Conntrack.TCPBeLiberal, "conntrack-tcp-be-liberal", c.Conntrack.TCPBeLiberal, "let TCP packets pass that are out of their connection's window")
+	fs.BoolVar(&c.Conntrack.DeleteUnrepliedTCP, "conntrack-delete-unreplied-tcp", c.Conntrack.DeleteUnrepliedTCP, "forget attempts to connect to endpoints that are gone, so that they are made anew")
 	fs.IntVar(&c.Conntrack.Min, "conntrack-min", c.Conntrack.Min, "how many connections the kernel shall be able to track at least, whatever --conntrack-max-per-core says")
 }
 
@@ -90,42 +158,6 @@ func oneOf[T ~string](values []T) string {
 		texts[i] = string(v)
 	}
 	return strings.Join(texts, ", ")
-}
-
-// Validate returns all that is wrong with the settings, each with the flag that sets it.
-func (c *Config) Validate() error {
-	var wrong []error
-	fail := func(flag, format string, args ...any) {
-		wrong = append(wrong, fmt.Errorf("--"+flag+": "+format, args...))
-	}
-	if !slices.Contains(Modes, c.Mode) {
-		fail("proxy-mode", "%q is not one of %s", c.Mode, oneOf(Modes))
-	}
-	if !slices.Contains(iptables.Variants, iptables.Variant(c.IPTables.Variant)) {
-		fail("iptables-variant", "%q is not one of %s", c.IPTables.Variant, oneOf(iptables.Variants))
-	}
-	if c.IPTables.MasqueradeBit < 0 || c.IPTables.MasqueradeBit > 31 {
-		fail("iptables-masquerade-bit", "%d is not between 0 and 31", c.IPTables.MasqueradeBit)
-	}
-	if c.IPTables.SyncPeriod <= 0 {
-		fail("iptables-sync-period", "%v is not more than 0", c.IPTables.SyncPeriod)
-	}
-	if c.IPTables.MinSyncPeriod < 0 || c.IPTables.MinSyncPeriod > c.IPTables.SyncPeriod {
-		fail("iptables-min-sync-period", "%v is not between 0 and --iptables-sync-period, %v", c.IPTables.MinSyncPeriod, c.IPTables.SyncPeriod)
-	}
-	if c.Conntrack.MaxPerCore < 0 {
-		fail("conntrack-max-per-core", "%d is less than 0", c.Conntrack.MaxPerCore)
-	}
-	if c.Conntrack.Min < 0 {
-		fail("conntrack-min", "%d is less than 0", c.Conntrack.Min)
-	}
-	if c.Manifests != "" && (c.Kubeconfig != "" || c.Master != "") {
-		fail("manifests", "cannot be used beside --kubeconfig and --master: objects come either from files or from an API server")
-	}
-	if _, err := c.Pods(); err != nil {
-		wrong = append(wrong, err)
-	}
-	return errors.Join(wrong...)
 }
 
 // Pods reads the ranges of pod addresses, by family. A family that is not named is not in the result.

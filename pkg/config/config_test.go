@@ -34,6 +34,9 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"negative conntrack sizes", []string{"--conntrack-min=-1", "--conntrack-max-per-core=-1"}, []string{"--conntrack-min", "--conntrack-max-per-core"}},
 		{"pods that are no range", []string{"--cluster-cidr=10.244.0.0"}, []string{"--cluster-cidr", "10.244.0.0"}},
 		{"two ranges of one family", []string{"--cluster-cidr=10.0.0.0/8,11.0.0.0/8"}, []string{"--cluster-cidr", "IPv4"}},
+		{"a prefix as long as a whole name", []string{"--detect-local-mode=InterfaceNamePrefix", "--pod-interface-name-prefix=abcdefghijklmno"}, []string{"--pod-interface-name-prefix"}},
+		{"a bridge without a name", []string{"--detect-local-mode=BridgeInterface"}, []string{"--pod-bridge-interface"}},
+		{"node ports nowhere", []string{"--nodeport-addresses=10.0.0.0/8,somewhere"}, []string{"--nodeport-addresses", "somewhere"}},
 		{"files and an API server", []string{"--manifests=.", "--kubeconfig=x"}, []string{"--manifests", "--kubeconfig"}},
 	}
 	for _, test := range tests {

@@ -6,6 +6,14 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
+// Follower is told what the kernel holds, after each successful sync. It keeps what it could not do, and tries again when it is
+// called the next time.
+type Follower interface {
+	// Synced says that the kernel held was, which is nil at first, and now holds is. They differ in the ports named by dirty;
+	// nil means that they may differ in any.
+	Synced(ctx context.Context, was, is *service.Table, dirty service.PortSet) error
+}
+
 // Backend makes this node's kernel forward what a Table describes, in one IP family.
 type Backend interface {
 	// Sync makes the kernel hold exactly table. dirty names the service ports that may differ from the last successful

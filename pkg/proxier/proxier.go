@@ -5,13 +5,17 @@ package proxier
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/fairlead/fairlead/pkg/node"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -21,7 +25,21 @@ type Options struct {
 	MinSyncPeriod time.Duration
 	// SyncPeriod is how often the kernel is compared with what it should hold. It also bounds the wait after an error.
 	SyncPeriod time.Duration
+	// NodePorts chooses the addresses that node ports answer on, out of those that the node has and those that its Node object
+	// names first; nil: all.
+	NodePorts func(own, primary []netip.Addr) service.NodeAddresses
+	// PodsOfNode tells pods by what the own Node says; nil: the Builder knows already.
+	PodsOfNode func(node.OwnNode) service.LocalTraffic
+	// Followers are told after each successful sync, in order.
+	Followers []Follower
 }
+
+// What errors are logged under.
+const (
+	syncing   = "Could not sync the rules; what is in place stays, and it will be tried again"
+	verifying = "Could not compare the rules in the kernel with what they should be"
+	following = "Could not do all that follows a sync; it will be tried again"
+)
 
 // firstRetry is how long after the first error the next attempt is made; the wait doubles with each further error.
 const firstRetry = time.Second
@@ -34,12 +52,16 @@ type Proxier struct {
 	mu      sync.Mutex
 	builder *service.Builder
 	listed  bool // every object that existed at the start has been seen
+	own     []netip.Addr
+	node    node.OwnNode
 
-	wake chan struct{}
+	wake   chan struct{}
+	behind atomic.Int64 // since when a change waits to be written, as Unix time in nanoseconds; 0: none does
 
 	// What follows belongs to Run alone.
 	table    *service.Table    // as last built
 	dirty    service.PortSet   // differs from what the backend last wrote; nil: everything may
+	written  *service.Table    // as the backend last wrote it
 	synced   bool              // the backend has written everything once
 	failures int               // in a row
 	said     map[string]string // what has been logged and still holds, by what was being done
@@ -70,6 +92,32 @@ func (p *Proxier) DeleteSlice(namespace, name string) {
 	p.change(func(b *service.Builder) { b.DeleteSlice(namespace, name) })
 }
 
+// SetNode takes in the own Node.
+func (p *Proxier) SetNode(object *corev1.Node) {
+	p.change(func(b *service.Builder) {
+		p.node = node.Read(object)
+		b.SetNode(service.OwnNode{Zone: p.node.Zone, Addresses: p.node.Addresses})
+		if p.options.PodsOfNode != nil {
+			b.SetPods(p.options.PodsOfNode(p.node))
+		}
+		p.chooseNodePorts(b)
+	})
+}
+
+// SetAddresses takes in the addresses that the node has.
+func (p *Proxier) SetAddresses(own []netip.Addr) {
+	p.change(func(b *service.Builder) {
+		p.own = own
+		p.chooseNodePorts(b)
+	})
+}
+
+func (p *Proxier) chooseNodePorts(b *service.Builder) {
+	if p.options.NodePorts != nil {
+		b.SetNodePorts(p.options.NodePorts(p.own, p.node.Primary()))
+	}
+}
+
 // Listed says that every object that existed at the start has been handed over. Nothing is written before that: a sync of
 // half the objects would take the other half's rules away.
 func (p *Proxier) Listed() {
@@ -89,7 +137,15 @@ func (p *Proxier) change(apply func(*service.Builder)) {
 	}
 }
 
+// Healthy reports whether the kernel keeps up with the cluster: no change waits for longer than two sync periods. It is what
+// kube-proxy calls healthy.
+func (p *Proxier) Healthy() bool {
+	since := p.behind.Load()
+	return since == 0 || time.Since(time.Unix(0, since)) < 2*p.options.SyncPeriod
+}
+
 func (p *Proxier) signal() {
+	p.behind.CompareAndSwap(0, time.Now().UnixNano())
 	select {
 	case p.wake <- struct{}{}:
 	default: // one is waiting already
@@ -105,13 +161,19 @@ func (p *Proxier) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
-			p.sync(ctx)
+			if !p.sync(ctx) {
+				continue // nothing was written, so the next change need not wait
+			}
 		case <-verify.C:
-			if p.failures > 0 || !p.synced || !p.drifted(ctx) {
+			if p.failures > 0 || !p.synced {
 				continue
 			}
-			p.dirty = nil
-			p.sync(ctx)
+			if p.drifted(ctx) {
+				p.dirty = nil
+			}
+			if !p.sync(ctx) {
+				continue
+			}
 		}
 		p.rest(ctx)
 	}
@@ -142,31 +204,52 @@ func (p *Proxier) backoff() time.Duration {
 	return min(wait, p.options.SyncPeriod)
 }
 
-// sync brings the kernel up to date. What fails stays dirty.
-func (p *Proxier) sync(ctx context.Context) {
+// sync brings the kernel up to date, and says whether there was anything to do. What fails stays dirty.
+func (p *Proxier) sync(ctx context.Context) bool {
 	logger := klog.FromContext(ctx)
 	p.build(logger)
-	if p.dirty != nil && len(p.dirty) == 0 {
-		return
+	if p.dirty != nil && p.table == p.written {
+		if p.said[following] != "" {
+			p.follow(ctx, service.PortSet{})
+		}
+		p.behind.Store(0)
+		return false
 	}
 	start := time.Now()
 	if err := p.backend.Sync(ctx, p.table, p.dirty); err != nil {
 		if ctx.Err() != nil {
-			return
+			return true
 		}
 		p.failures++
-		p.once(logger, "Could not sync the rules; what is in place stays, and it will be tried again", err)
-		return
+		p.once(logger, syncing, err)
+		return true
 	}
+	p.behind.Store(0)
 	p.recovered(logger)
-	dirty := len(p.dirty)
+	dirty := p.dirty
 	p.dirty = service.PortSet{}
+	p.follow(ctx, dirty)
 	if !p.synced {
 		p.synced = true
 		logger.Info("Synced for the first time", "ports", len(p.table.Ports), "took", time.Since(start))
+		return true
+	}
+	logger.V(2).Info("Synced", "ports", len(p.table.Ports), "changed", len(dirty), "took", time.Since(start))
+	return true
+}
+
+// follow tells the followers what the kernel holds now.
+func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
+	var failed []error
+	for _, f := range p.options.Followers {
+		failed = append(failed, f.Synced(ctx, p.written, p.table, dirty))
+	}
+	p.written = p.table
+	if err := errors.Join(failed...); err != nil {
+		p.once(klog.FromContext(ctx), following, err)
 		return
 	}
-	logger.V(2).Info("Synced", "ports", len(p.table.Ports), "changed", dirty, "took", time.Since(start))
+	delete(p.said, following)
 }
 
 // build takes the changes over from the builder.
@@ -191,9 +274,10 @@ func (p *Proxier) drifted(ctx context.Context) bool {
 	logger := klog.FromContext(ctx)
 	drift, err := p.backend.Verify(ctx)
 	if err != nil {
-		p.once(logger, "Could not compare the rules in the kernel with what they should be", err)
+		p.once(logger, verifying, err)
 		return false
 	}
+	delete(p.said, verifying)
 	if len(drift) > 0 {
 		logger.Info("Repairing rules that another program has changed", "differences", len(drift), "first", drift[:min(shown, len(drift))])
 	}
@@ -214,5 +298,5 @@ func (p *Proxier) recovered(logger klog.Logger) {
 		logger.Info("Synced again", "failures", p.failures)
 	}
 	p.failures = 0
-	clear(p.said)
+	delete(p.said, syncing)
 }

@@ -186,3 +186,37 @@ func TestSyncHappens(t *testing.T) {
 		})
 	}
 }
+
+func TestHealthyWhileChangesAreWrittenInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r := &recorder{start: time.Now()}
+		p := New(service.NewBuilder(service.Options{Family: service.IPv4}), r, Options{MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second})
+		go p.Run(ctx)
+		p.Listed()
+		time.Sleep(5 * time.Minute)
+		if !p.Healthy() {
+			t.Error("not healthy without a change")
+		}
+		r.mu.Lock()
+		r.fail = 1000
+		r.mu.Unlock()
+		p.SetService(web("1", 80))
+		time.Sleep(50 * time.Second)
+		if !p.Healthy() {
+			t.Error("not healthy within two sync periods")
+		}
+		time.Sleep(20 * time.Second)
+		if p.Healthy() {
+			t.Error("healthy while a change waits for longer than two sync periods")
+		}
+		r.mu.Lock()
+		r.fail = 0
+		r.mu.Unlock()
+		time.Sleep(time.Minute)
+		if !p.Healthy() {
+			t.Error("not healthy again")
+		}
+	})
+}

@@ -24,6 +24,9 @@ const (
 	sliceLabels   = "!" + corev1.IsHeadlessService
 )
 
+// listPatience is how long the API server may take to list everything before that is worth a word.
+const listPatience = 10 * time.Second
+
 // APIServer hands over what an API server has.
 type APIServer struct {
 	Client   kubernetes.Interface
@@ -47,12 +50,16 @@ func (s *APIServer) Run(ctx context.Context, handler Handler) error {
 			return fmt.Errorf("watch the API server: %w", err)
 		}
 	}
-	factories := []informers.SharedInformerFactory{services, endpointSlices, nodes}
-	for _, f := range factories {
+	// They end with ctx, but may take long about it: a reflector sleeps between its attempts. Nobody waits for that.
+	for _, f := range []informers.SharedInformerFactory{services, endpointSlices, nodes} {
 		f.StartWithContext(ctx)
-		defer f.Shutdown()
 	}
+	late := time.AfterFunc(listPatience, func() {
+		w.logger.Info("Still waiting for the API server to list what there is; the rules stay as they are", "unlisted", w.unlisted())
+	})
+	defer late.Stop()
 	if cache.WaitForCacheSync(ctx.Done(), w.synced...) {
+		late.Stop()
 		if !w.nodeSeen() {
 			logNoNode(w.logger, s.NodeName)
 		}
@@ -90,4 +97,9 @@ func (w *watches) slice(object any, deleted bool) {
 	}
 }
 
-func (w *watches) node(_ any, deleted bool) { w.haveNode = !deleted }
+func (w *watches) node(object any, deleted bool) {
+	if node, ok := object.(*corev1.Node); ok && !deleted {
+		w.haveNode = true
+		w.handler.SetNode(node)
+	}
+}

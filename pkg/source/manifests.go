@@ -37,7 +37,7 @@ func (m *Manifests) Run(ctx context.Context, handler Handler) error {
 	if err := watcher.Add(m.Dir); err != nil {
 		return fmt.Errorf("watch the folder given by --manifests, %s: %w", m.Dir, err)
 	}
-	f := &folder{dir: m.Dir, handler: handler, logger: klog.FromContext(ctx), files: map[string]*file{}, handed: map[objectKey]object{}}
+	f := &folder{dir: m.Dir, node: m.NodeName, handler: handler, logger: klog.FromContext(ctx), files: map[string]*file{}, handed: map[objectKey]object{}}
 	f.read()
 	if _, found := f.handed[objectKey{kind: "Node", name: m.NodeName}]; !found {
 		logNoNode(f.logger, m.NodeName)
@@ -63,6 +63,7 @@ func (m *Manifests) Run(ctx context.Context, handler Handler) error {
 // folder is what a folder of manifests held when it was last read.
 type folder struct {
 	dir     string
+	node    string
 	handler Handler
 	logger  klog.Logger
 	files   map[string]*file
@@ -141,18 +142,38 @@ func (f *folder) handOver() {
 			}
 		}
 	}
+	var set, removed []object
 	for key, o := range f.handed {
 		if now[key] == nil {
-			f.remove(o)
+			removed = append(removed, o)
 		}
 	}
 	for key, o := range now {
 		if !reflect.DeepEqual(f.handed[key], o) {
-			f.set(o)
+			set = append(set, o)
 		}
 	}
 	f.handed = now
+	// A sync may fall in between. Endpoints that move from one slice to another must not be gone for that moment, and a Service
+	// must not find its address taken by one that goes.
+	each(set, isSlice, f.set)
+	each(removed, isService, f.remove)
+	each(set, isService, f.set)
+	each(removed, isSlice, f.remove)
+	each(set, isNode, f.set)
 }
+
+func each(objects []object, is func(object) bool, do func(object)) {
+	for _, o := range objects {
+		if is(o) {
+			do(o)
+		}
+	}
+}
+
+func isSlice(o object) bool   { _, is := o.(*discoveryv1.EndpointSlice); return is }
+func isService(o object) bool { _, is := o.(*corev1.Service); return is }
+func isNode(o object) bool    { _, is := o.(*corev1.Node); return is }
 
 func (f *folder) set(o object) {
 	switch o := o.(type) {
@@ -160,6 +181,10 @@ func (f *folder) set(o object) {
 		f.handler.SetService(o)
 	case *discoveryv1.EndpointSlice:
 		f.handler.SetSlice(o)
+	case *corev1.Node:
+		if o.Name == f.node {
+			f.handler.SetNode(o)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ func (l *listener) SetSlice(s *discoveryv1.EndpointSlice) {
 	l.say("set slice %s/%s", s.Namespace, s.Name)
 }
 func (l *listener) DeleteSlice(ns, name string) { l.say("delete slice %s/%s", ns, name) }
+func (l *listener) SetNode(n *corev1.Node)      { l.say("set node %s", n.Name) }
 func (l *listener) Listed()                     { l.say("listed") }
 
 // take returns what was said since the last call, sorted, once as much as wanted has been said.
@@ -147,4 +148,27 @@ func FuzzParseManifest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAMoveIsNoGap moves an endpoint's slice and a Service's address in one go, and looks at the order of what is said.
+func TestAMoveIsNoGap(t *testing.T) {
+	const before = `{"apiVersion": "v1", "kind": "List", "items": [
+		{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "old"}, "spec": {"clusterIP": "10.96.0.1"}},
+		{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "slice-1"}}]}`
+	const after = `{"apiVersion": "v1", "kind": "List", "items": [
+		{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "new"}, "spec": {"clusterIP": "10.96.0.1"}},
+		{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "slice-2"}}]}`
+	l := &listener{}
+	f := &folder{dir: t.TempDir(), handler: l, files: map[string]*file{}, handed: map[objectKey]object{}}
+	for _, text := range []string{before, after} {
+		l.said = nil
+		if err := os.WriteFile(filepath.Join(f.dir, "all.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.read()
+	}
+	want := []string{"set slice default/slice-2", "delete default/old", "set default/new 10.96.0.1", "delete slice default/slice-1"}
+	if diff := cmp.Diff(want, l.said); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
 }

@@ -16,6 +16,8 @@ type Handler interface {
 	DeleteService(namespace, name string)
 	SetSlice(*discoveryv1.EndpointSlice)
 	DeleteSlice(namespace, name string)
+	// SetNode takes in the own Node. It is not told when the Node goes: what was known of it still holds then.
+	SetNode(*corev1.Node)
 	// Listed is called once: every object that existed at the start has been handed over.
 	Listed()
 }
@@ -25,6 +27,8 @@ type Source interface {
 	// Run hands over what exists, then what changes, until ctx ends. It returns an error only where it cannot start; what goes
 	// wrong later it logs, and gets over.
 	Run(ctx context.Context, handler Handler) error
+	// Events returns where events go until ctx ends.
+	Events(ctx context.Context) Events
 }
 
 // Handlers hands everything on to several handlers.
@@ -55,6 +59,13 @@ func (hs Handlers) SetSlice(slice *discoveryv1.EndpointSlice) {
 func (hs Handlers) DeleteSlice(namespace, name string) {
 	for _, h := range hs {
 		h.DeleteSlice(namespace, name)
+	}
+}
+
+// SetNode implements Handler.
+func (hs Handlers) SetNode(node *corev1.Node) {
+	for _, h := range hs {
+		h.SetNode(node)
 	}
 }
 

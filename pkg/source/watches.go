@@ -17,6 +17,7 @@ type watches struct {
 	handler Handler
 	logger  klog.Logger
 	synced  []cache.InformerSynced
+	names   []string // of the resources, in the same order
 
 	mu       sync.Mutex
 	haveNode bool
@@ -49,8 +50,19 @@ func (w *watches) follow(resource string, informer cache.SharedIndexInformer, ta
 	if err != nil {
 		return fmt.Errorf("%s: %w", resource, err)
 	}
-	w.synced = append(w.synced, registration.HasSynced)
+	w.synced, w.names = append(w.synced, registration.HasSynced), append(w.names, resource)
 	return nil
+}
+
+// unlisted names the resources of which not everything has been seen yet.
+func (w *watches) unlisted() []string {
+	var names []string
+	for i, synced := range w.synced {
+		if !synced() {
+			names = append(names, w.names[i])
+		}
+	}
+	return names
 }
 
 func (w *watches) locked(do func()) {

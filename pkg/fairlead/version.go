@@ -1,12 +1,12 @@
-package main
+package fairlead
 
 import "runtime/debug"
 
-// release is set when a release is built (-ldflags "-X main.release=v1.2.3").
+// release is set when a release is built (-ldflags "-X github.com/fairlead/fairlead/pkg/fairlead.release=v1.2.3").
 var release string
 
-// version is the release, or what the Go toolchain knows of the sources.
-func version() string {
+// Version is the release, or what the Go toolchain knows of the sources.
+func Version() string {
 	if release != "" {
 		return release
 	}

@@ -1,0 +1,174 @@
+package fairlead
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"k8s.io/klog/v2"
+
+	"github.com/fairlead/fairlead/pkg/config"
+	"github.com/fairlead/fairlead/pkg/conntrack"
+	"github.com/fairlead/fairlead/pkg/health"
+	"github.com/fairlead/fairlead/pkg/iptables"
+	"github.com/fairlead/fairlead/pkg/node"
+	"github.com/fairlead/fairlead/pkg/proxier"
+	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/source"
+)
+
+// line is everything of one IP family.
+type line struct {
+	family  service.Family
+	proxier *proxier.Proxier
+	health  *health.Servers
+	own     atomic.Pointer[[]netip.Addr]          // the node's addresses, of both families
+	ports   atomic.Pointer[service.NodeAddresses] // those that node ports answer on
+}
+
+func newLine(c *config.Config, family service.Family, nodeName string, events source.Events) (*line, error) {
+	pods, err := c.Pods()
+	if err != nil {
+		return nil, err
+	}
+	selection, err := node.ParseSelection(c.NodePortAddresses)
+	if err != nil {
+		return nil, err
+	}
+	l := &line{family: family}
+	choice := func(own, primary []netip.Addr) service.NodeAddresses {
+		chosen := selection.NodeAddresses(family, own, primary)
+		chosen.Loopback = c.IPTables.LocalhostNodePorts && selection.Loopback(family)
+		l.ports.Store(&chosen)
+		return chosen
+	}
+	l.own.Store(new([]netip.Addr))
+	l.health = health.New(family, health.Options{
+		Events:    events,
+		Healthy:   func() bool { return l.proxier.Healthy() },
+		Addresses: l.healthAddresses,
+	})
+	builder := service.NewBuilder(service.Options{
+		Family:               family,
+		NodeName:             nodeName,
+		Pods:                 localTraffic(c, pods[family]),
+		MasqueradeAll:        c.MasqueradeAll,
+		MasqueradeInternalIP: c.MasqueradeAddress == config.MasqueradeInternalIP,
+	})
+	builder.SetNodePorts(choice(nil, nil))
+	l.proxier = proxier.New(builder, NewBackend(c, family), proxier.Options{
+		MinSyncPeriod: c.IPTables.MinSyncPeriod,
+		SyncPeriod:    c.IPTables.SyncPeriod,
+		NodePorts:     choice,
+		PodsOfNode:    podsOfNode(c, family),
+		Followers: []proxier.Follower{
+			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP}),
+			&loopbackRouting{},
+			l.health,
+		},
+	})
+	return l, nil
+}
+
+func (l *line) run(ctx context.Context) {
+	defer l.health.Close()
+	l.proxier.Run(ctx)
+}
+
+func (l *line) setAddresses(own []netip.Addr) {
+	l.own.Store(&own)
+	l.proxier.SetAddresses(own)
+}
+
+// healthAddresses are those that load balancers can ask on: the same that node ports answer on.
+func (l *line) healthAddresses() []netip.Addr {
+	ports := l.ports.Load()
+	if !ports.All && len(ports.Listed) == 0 {
+		if l.family == service.IPv6 {
+			return []netip.Addr{netip.IPv6Loopback()}
+		}
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return ports.Listed
+}
+
+func (l *line) nodeAddress(addr netip.Addr) bool {
+	return addr.IsLoopback() || slices.Contains(*l.own.Load(), addr)
+}
+
+// NewBackend returns what writes one family of the configured mode. It touches nothing yet.
+func NewBackend(c *config.Config, family service.Family) proxier.Backend {
+	return iptables.New(iptables.Options{
+		Family:        family,
+		Variant:       iptables.Variant(c.IPTables.Variant),
+		MasqueradeBit: c.IPTables.MasqueradeBit,
+		DropInvalid:   dropInvalid(c),
+	})
+}
+
+// dropInvalid decides what "auto" means: a kernel that lets packets out of their window pass has none to drop, and where they take
+// another way back than they came, dropping would break them (kubernetes#94861).
+func dropInvalid(c *config.Config) bool {
+	if c.DropInvalid != config.DropInvalidAuto {
+		return c.DropInvalid == config.DropInvalidOn
+	}
+	liberal, err := node.TCPBeLiberal()
+	if err != nil {
+		klog.Background().V(2).Info("Cannot tell how liberal connection tracking is; taking it for strict", "reason", err)
+	}
+	return !liberal
+}
+
+// localTraffic says how pods are told, as far as the flags alone say.
+func localTraffic(c *config.Config, pods netip.Prefix) service.LocalTraffic {
+	switch c.DetectLocalMode {
+	case config.ByClusterCIDR:
+		return podsFrom(pods)
+	case config.ByBridgeInterface:
+		return service.LocalTraffic{Interface: c.BridgeInterface}
+	case config.ByInterfacePrefix:
+		return service.LocalTraffic{InterfacePrefix: c.InterfacePrefix}
+	}
+	return service.LocalTraffic{}
+}
+
+// podsFrom tells pods by their address. A range of all addresses tells nobody from anybody.
+func podsFrom(r netip.Prefix) service.LocalTraffic {
+	if !r.IsValid() || r.Bits() == 0 {
+		return service.LocalTraffic{}
+	}
+	return service.LocalTraffic{Sources: r}
+}
+
+// podsOfNode tells pods by the own Node's range of pod addresses, where that is asked for.
+func podsOfNode(c *config.Config, family service.Family) func(node.OwnNode) service.LocalTraffic {
+	if c.DetectLocalMode != config.ByNodeCIDR {
+		return nil
+	}
+	return func(own node.OwnNode) service.LocalTraffic {
+		for _, r := range own.PodCIDRs {
+			if service.FamilyOf(r.Addr()) == family {
+				return podsFrom(r.Masked())
+			}
+		}
+		return service.LocalTraffic{}
+	}
+}
+
+// loopbackRouting lets packets from 127.0.0.1 leave the node, once the rule stands that keeps others from sending to it.
+type loopbackRouting struct {
+	done bool
+}
+
+// Synced implements proxier.Follower.
+func (r *loopbackRouting) Synced(_ context.Context, _, is *service.Table, _ service.PortSet) error {
+	if r.done || !is.NodePorts.Loopback {
+		return nil
+	}
+	if err := node.AllowLoopbackRouting(); err != nil {
+		return err
+	}
+	r.done = true
+	return nil
+}
