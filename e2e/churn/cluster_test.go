@@ -1,0 +1,107 @@
+package churn
+
+import (
+	"path/filepath"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/fairlead/fairlead/e2e/apiserver"
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
+)
+
+// cluster is a site with an API server at its backbone, and a Node object for each node.
+type cluster struct {
+	*site.Site
+	t      *testing.T
+	plane  *apiserver.ControlPlane
+	client kubernetes.Interface
+}
+
+func newCluster(t *testing.T, variant string) *cluster {
+	t.Helper()
+	ownLock(t, "fairlead")
+	s := site.New(t, variant)
+	plane := apiserver.NewControlPlane(apiserver.ControlPlaneConfig{
+		Address: s.Backbone.IPv4.String(),
+		Port:    6443,
+		Start:   s.Backbone.Start,
+		Dial:    s.Backbone.DialContext,
+	})
+	if err := plane.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	// Protobuf, as the clients share the machine with what is measured.
+	config := plane.RESTConfig()
+	config.ContentType = runtime.ContentTypeProtobuf
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{Site: s, t: t, plane: plane, client: client}
+	for _, node := range s.Nodes {
+		c.register(node)
+	}
+	return c
+}
+
+// ownLock gives the programs that are started from now on an xtables lock of their own. The usual one is a file that all network
+// namespaces of the machine share, so that everybody's iptables would wait for everybody else's.
+func ownLock(t *testing.T, name string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".lock")
+	t.Setenv("XTABLES_LOCKFILE", file)
+	return file
+}
+
+// register makes the Node object of a node.
+func (c *cluster) register(node *lab.Host) {
+	c.t.Helper()
+	object := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: map[string]string{
+		corev1.LabelHostname: node.Name, corev1.LabelTopologyZone: "zone-of-" + node.Name,
+	}}}
+	for _, f := range lab.Families {
+		object.Status.Addresses = append(object.Status.Addresses,
+			corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: node.Address(f).String()})
+	}
+	if _, err := c.client.CoreV1().Nodes().Create(c.t.Context(), object, metav1.CreateOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// kubeconfig is for the user that a proxy is, with no more rights than kube-proxy has.
+func (c *cluster) kubeconfig() string {
+	c.t.Helper()
+	path, err := c.plane.Kubeconfig(apiserver.KubeProxyUser)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
+// fairlead starts Fairlead on the first node, with the settings it has by default but for those given.
+func (c *cluster) fairlead(flags ...string) *lab.Process {
+	c.t.Helper()
+	return startFairlead(c.t, c.Site, append([]string{"--kubeconfig", c.kubeconfig()}, flags...)...)
+}
+
+// startFairlead is for those who have to know the process, which a Site keeps to itself.
+func startFairlead(t *testing.T, s *site.Site, flags ...string) *lab.Process {
+	t.Helper()
+	args := append([]string{"--hostname-override", s.Node().Name, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant,
+		"--conntrack-max-per-core", "0", "-v", "2"}, flags...)
+	p, err := s.Node().StartProcess(site.Program, args, &s.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
