@@ -23,9 +23,9 @@ demo: build ## Show Fairlead at work between network namespaces (root; installs 
 	$(GO) run ./e2e/demo -fairlead bin/fairlead -examples examples
 
 .PHONY: test
-test: ## Run all tests: unit, simulated, lab and API server (root; installs and builds what is missing)
+test: ## Run all tests: unit, simulated, lab, API server, beside kube-proxy (root; installs and builds what is missing)
 	hack/install.sh $(TEST_PACKAGES)
-	hack/kube/build.sh kube-apiserver
+	hack/kube/build.sh kube-apiserver kube-proxy
 	$(GO) vet ./...
 	$(GO) test -race ./cmd/... ./pkg/...
 	# One at a time: they measure and wait for packets.
@@ -39,10 +39,11 @@ unit: ## Run the tests that need neither root nor other programs
 fuzz: ## Fuzz everything that parses, each for FUZZTIME
 	$(GO) test ./pkg/source -run '^$$' -fuzz FuzzParseManifest -fuzztime $(FUZZTIME)
 	$(GO) test ./pkg/iptables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZTIME)
+	$(GO) test ./pkg/conntrack -run '^$$' -fuzz FuzzFlowsAreReadFromAnything -fuzztime $(FUZZTIME)
 	$(GO) test ./e2e/tracer -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Measure against kube-proxy's rule shape (root); docs/benchmarks.md explains the figures
+bench: ## Measure against kube-proxy's rule shape (root); see docs/benchmarks.md
 	hack/install.sh $(PACKAGES)
 	$(GO) test ./pkg/service -run '^$$' -bench .
 	$(GO) test ./e2e/bench -run '^$$' -bench . -timeout 60m
