@@ -34,12 +34,12 @@ func BenchmarkConnect(b *testing.B) {
 func benchmarkConnect(b *testing.B, variant iptables.Variant, services int) {
 	last := services - 1
 	load := func(l *lab.Lab, c Cluster) { newOurs(l, variant, c).sync(b, true) }
-	only := newPath(b, services, func(l *lab.Lab, c Cluster) { load(l, c[last:]) })
-	many := newPath(b, services, load)
+	only := newPath(b, services, endpointsEach, func(l *lab.Lab, c Cluster) { load(l, c[last:]) })
+	many := newPath(b, services, endpointsEach, load)
 	paths := []*path{only, many}
 	var kubeProxy *path
 	if variant == iptables.Legacy || services <= mostNFT {
-		kubeProxy = newPath(b, services, func(l *lab.Lab, c Cluster) {
+		kubeProxy = newPath(b, services, endpointsEach, func(l *lab.Lab, c Cluster) {
 			if _, done := newTheirs(b, l, variant).restore(b, Full(c)); !done {
 				b.Fatalf("kube-proxy's rules took more than %v to load: raise -limit", *limit)
 			}
@@ -68,6 +68,29 @@ func benchmarkConnect(b *testing.B, variant iptables.Variant, services int) {
 	}
 }
 
+// BenchmarkConnectLarge opens TCP connections through a Service with 5 endpoints and one with 5,000, in turn.
+func BenchmarkConnectLarge(b *testing.B) {
+	for _, variant := range []iptables.Variant{iptables.Legacy, iptables.NFT} {
+		b.Run(string(variant), func(b *testing.B) {
+			load := func(l *lab.Lab, c Cluster) { newOurs(l, variant, c).sync(b, true) }
+			few, many := newPath(b, 1, 5, load), newPath(b, 1, 5000, load)
+			paths := []*path{few, many}
+			for range 100 {
+				turn(b, paths)
+			}
+			few.took, many.took = nil, nil
+			for b.Loop() {
+				turn(b, paths)
+			}
+			b.ReportMetric(0, "ns/op")
+			report(b, "5-endpoints", few)
+			report(b, "5000-endpoints", many)
+			b.ReportMetric(float64(median(many.took))/float64(median(few.took)), "5000/5-median")
+			b.ReportMetric(float64(least(many))/float64(least(few)), "5000/5-min")
+		})
+	}
+}
+
 func turn(b *testing.B, paths []*path) {
 	b.Helper()
 	for _, p := range paths {
@@ -92,13 +115,13 @@ type path struct {
 }
 
 // newPath makes a lab, loads rules for a cluster into its node, and returns the path through the last service of the
-// cluster, which is the only one with endpoints that answer.
-func newPath(b *testing.B, services int, load func(*lab.Lab, Cluster)) *path {
+// cluster, which is the only one with endpoints that answer, so many of them.
+func newPath(b *testing.B, services, endpoints int, load func(*lab.Lab, Cluster)) *path {
 	b.Helper()
 	l, end := newLab(b)
 	b.Cleanup(end)
 	client, server := newPod(b, l, "client"), newPod(b, l, "server")
-	addresses, err := l.AddAddresses(server, endpointsEach)
+	addresses, err := l.AddAddresses(server, endpoints)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,8 +133,9 @@ func newPath(b *testing.B, services int, load func(*lab.Lab, Cluster)) *path {
 	go accept(listener)
 	c := NewCluster(services, endpointsEach)
 	last := &c[len(c)-1]
-	for i, a := range addresses {
-		last.Endpoints[i] = Endpoint{netip.AddrPortFrom(a.IPv4, 8080), Node}
+	last.Endpoints = nil
+	for _, a := range addresses {
+		last.Endpoints = append(last.Endpoints, Endpoint{netip.AddrPortFrom(a.IPv4, 8080), Node})
 	}
 	load(l, c)
 	return &path{client: client, to: unix.SockaddrInet4{Addr: last.Address.Addr().As4(), Port: int(last.Address.Port())}}

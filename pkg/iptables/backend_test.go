@@ -364,3 +364,17 @@ func TestRulesLeftInTheOtherVariantGo(t *testing.T) {
 		t.Error("nothing has been written in this one")
 	}
 }
+
+func TestInvalidPacketsAreDroppedWhereThatIsWanted(t *testing.T) {
+	const rule = "-m conntrack --ctstate INVALID -j DROP"
+	for _, drop := range []bool{true, false} {
+		k := newFakeKernel()
+		table, _, _ := small(service.IPv4).Build()
+		if err := testBackend(Options{Family: service.IPv4, DropInvalid: drop}, k).Sync(t.Context(), table, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(k.rules.Rules("filter", chainForward), rule); got != drop {
+			t.Errorf("wanted %t, got %t: %v", drop, got, k.rules.Rules("filter", chainForward))
+		}
+	}
+}
