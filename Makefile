@@ -32,7 +32,7 @@ test: ## Run all tests: unit, simulated, lab, API server, beside kube-proxy (roo
 	$(GO) test -race -p 1 -timeout 40m ./e2e/...
 
 .PHONY: unit
-unit: ## Run the tests that need neither root nor other programs
+unit: ## Run the quick tests, those of the packages (root, for the addresses of a node)
 	$(GO) test -race ./cmd/... ./pkg/...
 
 .PHONY: fuzz

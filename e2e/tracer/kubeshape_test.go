@@ -123,9 +123,6 @@ func TestServiceRules(t *testing.T) {
 }
 
 func TestServiceRulesInKernels(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
 	for _, variant := range []string{"legacy", "nft"} {
 		t.Run(variant, func(t *testing.T) {
 			compareWithKernel(t, newKernel(t, variant), restoreCase{text: serviceRules})

@@ -81,7 +81,7 @@ func (n *node) wantAnswerOf(name string, port uint16) {
 
 func TestBothFamiliesHaveTheSamePort(t *testing.T) {
 	if len(families(t)) < 2 {
-		t.Skip("this machine has one family only")
+		t.Fatal("this machine has one family only")
 	}
 	everywhere := Options{Addresses: func() []netip.Addr { return nil }}
 	four, six := newNode(t, service.IPv4, everywhere), newNode(t, service.IPv6, everywhere)

@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 func newHost(t *testing.T) (host *lab.Host, own []netip.Addr) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
+		t.Fatal("network namespaces need root")
 	}
 	l, err := lab.New(lab.Options{Nodes: 1})
 	if err != nil {
