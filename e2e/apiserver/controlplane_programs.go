@@ -2,9 +2,7 @@ package apiserver
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 )
 
@@ -19,31 +17,11 @@ func findPrograms() (programs, error) {
 	if err != nil {
 		return programs{}, fmt.Errorf("find etcd (get it by: hack/install.sh etcd-server): %w", err)
 	}
-	server, err := serverPath()
+	server, err := KubernetesProgram("kube-apiserver")
 	if err != nil {
 		return programs{}, err
 	}
-	if server, err = exec.LookPath(server); err != nil {
-		return programs{}, fmt.Errorf("find kube-apiserver (build it by: hack/kube/build.sh kube-apiserver): %w", err)
-	}
 	return programs{etcd: etcd, server: server}, nil
-}
-
-// serverPath returns where kube-apiserver is to be: where the environment says,
-// else where hack/kube/build.sh puts it.
-func serverPath() (string, error) {
-	if path := os.Getenv("KUBE_APISERVER"); path != "" {
-		return filepath.Abs(path)
-	}
-	cache := os.Getenv("FAIRLEAD_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("find the cache with kube-apiserver: %w", err)
-		}
-		cache = filepath.Join(user, "fairlead")
-	}
-	return filepath.Abs(filepath.Join(cache, "bin", "kube-apiserver"))
 }
 
 // Etcd listens on sockets that are files in the control plane's folder. Unlike

@@ -37,20 +37,7 @@ type cluster struct {
 func newCluster(t *testing.T, variant string) *cluster {
 	t.Helper()
 	s := site.New(t, variant)
-	plane := apiserver.NewControlPlane(apiserver.ControlPlaneConfig{
-		Address: s.Backbone.IPv4.String(),
-		Port:    6443,
-		Start:   s.Backbone.Start,
-		Dial:    s.Backbone.DialContext,
-	})
-	if err := plane.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	plane := s.ControlPlane()
 	client, err := kubernetes.NewForConfig(plane.RESTConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -61,11 +48,7 @@ func newCluster(t *testing.T, variant string) *cluster {
 // start runs Fairlead with no more rights than kube-proxy has.
 func (c *cluster) start(flags ...string) {
 	c.t.Helper()
-	kubeconfig, err := c.plane.Kubeconfig(apiserver.KubeProxyUser)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.StartOn(append([]string{"--kubeconfig", kubeconfig}, flags...)...)
+	c.StartOn(append([]string{"--kubeconfig", c.Kubeconfig(c.plane)}, flags...)...)
 }
 
 func (c *cluster) create(objects ...any) {

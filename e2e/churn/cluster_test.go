@@ -26,20 +26,7 @@ func newCluster(t *testing.T, variant string) *cluster {
 	t.Helper()
 	ownLock(t, "fairlead")
 	s := site.New(t, variant)
-	plane := apiserver.NewControlPlane(apiserver.ControlPlaneConfig{
-		Address: s.Backbone.IPv4.String(),
-		Port:    6443,
-		Start:   s.Backbone.Start,
-		Dial:    s.Backbone.DialContext,
-	})
-	if err := plane.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	plane := s.ControlPlane()
 	// Protobuf, as the clients share the machine with what is measured.
 	config := plane.RESTConfig()
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -78,20 +65,10 @@ func (c *cluster) register(node *lab.Host) {
 	}
 }
 
-// kubeconfig is for the user that a proxy is, with no more rights than kube-proxy has.
-func (c *cluster) kubeconfig() string {
-	c.t.Helper()
-	path, err := c.plane.Kubeconfig(apiserver.KubeProxyUser)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return path
-}
-
 // fairlead starts Fairlead on the first node, with the settings it has by default but for those given.
 func (c *cluster) fairlead(flags ...string) *lab.Process {
 	c.t.Helper()
-	return startFairlead(c.t, c.Site, append([]string{"--kubeconfig", c.kubeconfig()}, flags...)...)
+	return startFairlead(c.t, c.Site, append([]string{"--kubeconfig", c.Kubeconfig(c.plane)}, flags...)...)
 }
 
 // startFairlead is for those who have to know the process, which a Site keeps to itself.

@@ -36,7 +36,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	program, err := kubeProxyPath()
+	program, err := apiserver.KubernetesProgram("kube-proxy")
 	if err != nil {
 		t.Fatal(err)
 	}

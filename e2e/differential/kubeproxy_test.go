@@ -1,10 +1,6 @@
 package differential
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,30 +10,6 @@ import (
 	"github.com/fairlead/fairlead/e2e/cases"
 	"github.com/fairlead/fairlead/e2e/site"
 )
-
-// kubeProxyPath returns where kube-proxy is: where the environment says, else where hack/kube/build.sh puts it.
-func kubeProxyPath() (string, error) {
-	path := os.Getenv("KUBE_PROXY")
-	if path == "" {
-		cache := os.Getenv("FAIRLEAD_CACHE")
-		if cache == "" {
-			user, err := os.UserCacheDir()
-			if err != nil {
-				return "", fmt.Errorf("find the cache with kube-proxy: %w", err)
-			}
-			cache = filepath.Join(user, "fairlead")
-		}
-		path = filepath.Join(cache, "bin", "kube-proxy")
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("find kube-proxy: %w", err)
-	}
-	if _, err := exec.LookPath(path); err != nil {
-		return "", fmt.Errorf("find kube-proxy (build it by: hack/kube/build.sh kube-proxy): %w", err)
-	}
-	return path, nil
-}
 
 // podRange is the flag for the range of all pods, and noPodRange what takes it back in the flags of a case. Kube-proxy refuses
 // an empty one, so that it gets none of the two.

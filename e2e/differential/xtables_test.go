@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -26,16 +26,8 @@ func newXtables(node *lab.Host, dir string) (xtables, error) {
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return xtables{}, fmt.Errorf("make a folder for iptables: %w", err)
 	}
-	for _, family := range []string{"iptables", "ip6tables"} {
-		for _, what := range []string{"", "-save", "-restore"} {
-			program, err := exec.LookPath(family + "-legacy" + what)
-			if err != nil {
-				return xtables{}, fmt.Errorf("find iptables (get it by: hack/install.sh iptables): %w", err)
-			}
-			if err := os.Symlink(program, filepath.Join(bin, family+what)); err != nil {
-				return xtables{}, fmt.Errorf("link to iptables: %w", err)
-			}
-		}
+	if err := site.LinkIPTables(bin, "legacy"); err != nil {
+		return xtables{}, fmt.Errorf("find iptables (get it by: hack/install.sh iptables): %w", err)
 	}
 	return xtables{node: node, environment: []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "XTABLES_LOCKFILE=" + filepath.Join(dir, "xtables.lock"),
