@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -242,5 +243,30 @@ func TestNoConnectionFailsWhenFairleadIsKilled(t *testing.T) {
 		running.Wait()
 		t.Logf("%v connections", connections)
 
+	})
+}
+
+// TestATakenHealthCheckPortIsAnEventOnTheService looks at what the owner of a Service gets to see.
+func TestATakenHealthCheckPortIsAnEventOnTheService(t *testing.T) {
+	const port = 32000
+	c := newCluster(t, "nft")
+	if _, err := c.Node().ServeTCP(lab.Wildcard(lab.IPv6, port)); err != nil {
+		t.Fatal(err)
+	}
+	svc := servicetest.Service("balanced", site.ClusterIP(lab.IPv4, 10).String(), "80")
+	svc.Spec.Type, svc.Spec.ExternalTrafficPolicy, svc.Spec.HealthCheckNodePort = "LoadBalancer", "Local", port
+	c.create(svc)
+	c.start()
+	c.Eventually("the event", func() error {
+		events, err := c.client.CoreV1().Events(svc.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=balanced"})
+		if err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "FailedToStartServiceHealthcheck" && strings.Contains(e.Message, fmt.Sprint(port)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d others", len(events.Items))
 	})
 }
