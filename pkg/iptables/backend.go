@@ -93,12 +93,11 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 		return err
 	}
 	b.table = table
-	b.leaveOther(ctx)
 	return nil
 }
 
-// leaveOther removes what an earlier Fairlead has left in the other variant, now that this one serves. A node's variant may have
-// changed since: kubelet had not said at that time which one it uses.
+// leaveOther removes what an earlier Fairlead has left in the other variant, once this one serves. A node's variant may have
+// changed since: kubelet had not said at that time which one it uses. It is not part of the first sync, which has to be quick.
 func (b *Backend) leaveOther(ctx context.Context) {
 	if b.alone {
 		return

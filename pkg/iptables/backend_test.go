@@ -357,6 +357,9 @@ func TestRulesLeftInTheOtherVariantGo(t *testing.T) {
 	if err := b.Sync(t.Context(), table, nil); err != nil {
 		t.Fatal(err)
 	}
+	if drift, err := b.Verify(t.Context()); err != nil || len(drift) > 0 {
+		t.Errorf("drift %v, %v", drift, err)
+	}
 	if text := old.rules.String(); strings.Contains(text, "FL-") {
 		t.Errorf("left in the other variant:\n%s", text)
 	}

@@ -7,12 +7,14 @@ import (
 	"slices"
 )
 
-// Verify compares the kernel's rules with what the last Sync wrote, and names what differs. It changes nothing, and finds
-// nothing while the last Sync has failed: the next one reads the kernel anyway.
+// Verify compares the kernel's rules with what the last Sync wrote, and names what differs. It changes none of them, and finds
+// nothing while the last Sync has failed: the next one reads the kernel anyway. The first time, it also removes what an earlier
+// Fairlead has left in the variant that is not used.
 func (b *Backend) Verify(ctx context.Context) (drift []string, err error) {
 	if b.table == nil {
 		return nil, nil
 	}
+	b.leaveOther(ctx)
 	have, err := b.read(ctx)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ type Backend interface {
 	// Sync; nil means that nothing may be assumed, neither of Fairlead's own earlier work. After an error every service port
 	// is served by its old rules or by its new ones, and the caller comes again with the union of the dirty sets.
 	Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error
-	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing.
+	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing of that.
 	Verify(ctx context.Context) (drift []string, err error)
 	// Remove deletes all that this backend ever wrote on this machine, by its marks, and nothing else.
 	Remove(ctx context.Context) error
