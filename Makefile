@@ -5,7 +5,7 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CACHE       ?= $(or $(FAIRLEAD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fairlead)
 FUZZTIME    ?= 30s
 PACKAGES    := iptables
-TEST_PACKAGES := $(PACKAGES) etcd-server
+TEST_PACKAGES := $(PACKAGES) etcd-server iproute2 gcc libc6-dev
 
 .DEFAULT_GOAL := help
 
