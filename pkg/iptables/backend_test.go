@@ -326,18 +326,34 @@ func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 }
 
 func TestJumpsOfAnotherReleaseGo(t *testing.T) {
-	builder := small(service.IPv4)
-	_, k := synced(t, builder, service.IPv4)
-	before := k.rules.String()
-	if err := k.rules.Restore(strings.NewReader("*nat\n-A PREROUTING -p tcp -j FL-SERVICES\nCOMMIT\n")); err != nil {
-		t.Fatal(err)
+	tests := []struct{ name, left string }{
+		{"a jump to a chain that stays", "*nat\n-A PREROUTING -p tcp -j FL-SERVICES\nCOMMIT\n"},
+		{"a jump to a chain that goes", "*nat\n:FL-C-0a - [0:0]\n-A PREROUTING -j FL-C-0a\nCOMMIT\n"},
+		{"a jump to a chain that goes, in the filter table", "*filter\n:FL-R-0a - [0:0]\n-A INPUT -p tcp -j FL-R-0a\nCOMMIT\n"},
 	}
-	table, _, _ := builder.Build()
-	if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(before, k.rules.String()); diff != "" {
-		t.Errorf("rules (-before +after):\n%s", diff)
+	for _, test := range tests {
+		for _, variant := range []Variant{Legacy, NFT} {
+			t.Run(fmt.Sprintf("%s, %s", test.name, variant), func(t *testing.T) {
+				builder := small(service.IPv4)
+				_, k := synced(t, builder, service.IPv4)
+				before := k.rules.String()
+				left := test.left
+				for i := range chunk { // so that nft writes in parts
+					left = strings.Replace(left, " - [0:0]\n", fmt.Sprintf(" - [0:0]\n:FL-X-%04x - [0:0]\n", i), 1)
+				}
+				if err := k.rules.Restore(strings.NewReader(left)); err != nil {
+					t.Fatal(err)
+				}
+				k.variant = variant
+				table, _, _ := builder.Build()
+				if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(before, k.rules.String()); diff != "" {
+					t.Errorf("rules (-before +after):\n%s", diff)
+				}
+			})
+		}
 	}
 }
 

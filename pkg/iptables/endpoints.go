@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"math"
 	"slices"
 	"strconv"
@@ -28,21 +29,13 @@ func candidates(endpoints []service.Endpoint) []candidate {
 		if len(endpoints) > flat {
 			text, _ := e.Address.MarshalText()
 			sum := sha256.Sum256(text)
-			list[i].digits = addressDigits(sum[:8])
+			list[i].digits = hex.EncodeToString(sum[:8])
 		}
 	}
 	if len(endpoints) > flat {
 		slices.SortFunc(list, func(x, y candidate) int { return strings.Compare(x.digits, y.digits) })
 	}
 	return list
-}
-
-func addressDigits(raw []byte) string {
-	digits := make([]byte, 0, 2*len(raw))
-	for _, b := range raw {
-		digits = append(digits, "0123456789abcdef"[b>>4], "0123456789abcdef"[b&15])
-	}
-	return string(digits)
 }
 
 // choice renders the random choice between endpoints. Rule after rule takes its share of what the rules before it have

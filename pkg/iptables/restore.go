@@ -12,10 +12,10 @@ type section struct {
 	write  []chain // children first
 	clear  []string
 	remove []string
-	// jumps are put at the top of their built-in chains, behind all the rest. On legacy a command of its own for each would copy the
-	// whole table each time, as long as all the rest together in a large cluster.
+	// jumps are put at the top of their built-in chains, when all that they lead to is written. On legacy a command of its own for
+	// each would copy the whole table each time, as long as all the rest together in a large cluster.
 	jumps []jump
-	// strays are jumps to take out.
+	// strays are jumps to take out, before what they lead to is removed.
 	strays []jump
 }
 
@@ -42,6 +42,9 @@ func (s section) appendTo(text []byte) []byte {
 	for _, c := range s.write {
 		text = append(text, c.text...)
 	}
+	for _, j := range s.jumps {
+		text = fmt.Appendf(text, "-I %s 1 %s\n", j.from, strings.Join(j.spec(), " "))
+	}
 	for _, j := range s.strays {
 		text = fmt.Appendf(text, "-D %s %s\n", j.from, strings.Join(j.spec(), " "))
 	}
@@ -49,9 +52,6 @@ func (s section) appendTo(text []byte) []byte {
 		text = append(text, "-X "...)
 		text = append(text, name...)
 		text = append(text, '\n')
-	}
-	for _, j := range s.jumps {
-		text = fmt.Appendf(text, "-I %s 1 %s\n", j.from, strings.Join(j.spec(), " "))
 	}
 	return append(text, "COMMIT\n"...)
 }
@@ -74,8 +74,8 @@ func appendDeclaration(text []byte, name string) []byte {
 }
 
 // cut splits a section so that none touches more than most chains. Chains are written children first and the chains that
-// lead to others last, so what a part leads to is always there already. Chains that go are all emptied before the first is
-// removed, as they may lead to each other.
+// lead to others last, so what a part leads to is always there already; then the jumps change. Chains that go are all emptied
+// before the first is removed, as they may lead to each other.
 func (s section) cut(most int) []section {
 	if len(s.write)+len(s.remove) <= most {
 		return []section{s}
@@ -84,12 +84,16 @@ func (s section) cut(most int) []section {
 	for part := range slices.Chunk(s.write, most) {
 		parts = append(parts, section{table: s.table, write: part})
 	}
+	if len(parts) == 0 {
+		parts = append(parts, section{table: s.table})
+	}
+	last := &parts[len(parts)-1]
+	last.jumps, last.strays = s.jumps, s.strays
 	for part := range slices.Chunk(slices.Concat(s.clear, s.remove), most) {
 		parts = append(parts, section{table: s.table, clear: part})
 	}
 	for part := range slices.Chunk(s.remove, most) {
 		parts = append(parts, section{table: s.table, remove: part})
 	}
-	parts[len(parts)-1].jumps, parts[len(parts)-1].strays = s.jumps, s.strays
 	return parts
 }

@@ -26,25 +26,24 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	sections := b.planRefusals(table, func() section {
 		return b.plan("nat", slices.Concat(nat, postrouting, dispatch), b.held("nat"))
 	})
-	for _, j := range jumps {
-		if !have.hasJump(j) {
-			at := slices.IndexFunc(sections, func(s section) bool { return s.table == j.table })
-			sections[at].jumps = append(sections[at].jumps, j)
-		}
+	for _, table := range []string{"filter", "nat"} {
+		first := &sections[slices.IndexFunc(sections, func(s section) bool { return s.table == table })]
+		first.jumps, first.strays = missingJumps(have, table), strayJumps(have, table)
 	}
-	return b.restore(ctx, append(sections, strayJumps(have)...)...)
+	return b.restore(ctx, sections...)
 }
 
-// strayJumps takes jumps out that lead into our chains in another way than ours do: those of another Fairlead.
-func strayJumps(have *saved) []section {
-	var sections []section
-	for _, h := range have.jumps {
-		ours := slices.ContainsFunc(jumps, func(j jump) bool { return j.table == h.table && j.line() == h.line() })
-		if !ours && slices.Contains(builtin, h.from) {
-			sections = append(sections, section{table: h.table, strays: []jump{h}})
-		}
-	}
-	return sections
+// missingJumps are the ways into our chains that one table lacks.
+func missingJumps(have *saved, table string) []jump {
+	return slices.DeleteFunc(slices.Clone(jumps), func(j jump) bool { return j.table != table || have.hasJump(j) })
+}
+
+// strayJumps are those that lead from a built-in chain of one table into our chains in another way than ours do: another Fairlead's.
+func strayJumps(have *saved, table string) []jump {
+	return slices.DeleteFunc(slices.Clone(have.jumps), func(h jump) bool {
+		return h.table != table || !slices.Contains(builtin, h.from) ||
+			slices.ContainsFunc(jumps, func(j jump) bool { return j.table == table && j.line() == h.line() })
+	})
 }
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last
