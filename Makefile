@@ -38,7 +38,7 @@ unit: ## Run the quick tests, those of the packages (root, for the addresses of 
 .PHONY: fuzz
 fuzz: ## Fuzz everything that parses, each for FUZZTIME
 	$(GO) test ./pkg/source -run '^$$' -fuzz FuzzParseManifest -fuzztime $(FUZZTIME)
-	$(GO) test ./pkg/iptables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZTIME)
+	$(GO) test ./pkg/xtables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZTIME)
 	$(GO) test ./pkg/conntrack -run '^$$' -fuzz FuzzFlowsAreReadFromAnything -fuzztime $(FUZZTIME)
 	$(GO) test ./e2e/tracer -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/e2e/lab"
-	"github.com/fairlead/fairlead/pkg/iptables"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // BenchmarkConnect opens TCP connections from one pod of the node to another: through the last of many services, through the
 // only one, and through the last of many in kube-proxy's rules. Each turn opens one of each.
 func BenchmarkConnect(b *testing.B) {
 	for _, size := range []struct {
-		variant  iptables.Variant
+		variant  xtables.Variant
 		services int
 	}{
-		{iptables.Legacy, 10000},
-		{iptables.NFT, 1000},
-		{iptables.NFT, 10000},
+		{xtables.Legacy, 10000},
+		{xtables.NFT, 1000},
+		{xtables.NFT, 10000},
 	} {
 		b.Run(fmt.Sprintf("%s/services=%d", size.variant, size.services), func(b *testing.B) {
 			benchmarkConnect(b, size.variant, size.services)
@@ -31,14 +31,14 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
-func benchmarkConnect(b *testing.B, variant iptables.Variant, services int) {
+func benchmarkConnect(b *testing.B, variant xtables.Variant, services int) {
 	last := services - 1
 	load := func(l *lab.Lab, c Cluster) { newOurs(l, variant, c).sync(b, true) }
 	only := newPath(b, services, endpointsEach, func(l *lab.Lab, c Cluster) { load(l, c[last:]) })
 	many := newPath(b, services, endpointsEach, load)
 	paths := []*path{only, many}
 	var kubeProxy *path
-	if variant == iptables.Legacy || services <= mostNFT {
+	if variant == xtables.Legacy || services <= mostNFT {
 		kubeProxy = newPath(b, services, endpointsEach, func(l *lab.Lab, c Cluster) {
 			if _, done := newTheirs(b, l, variant).restore(b, Full(c)); !done {
 				b.Fatalf("kube-proxy's rules took more than %v to load: raise -limit", *limit)
@@ -70,7 +70,7 @@ func benchmarkConnect(b *testing.B, variant iptables.Variant, services int) {
 
 // BenchmarkConnectLarge opens TCP connections through a Service with 5 endpoints and one with 5,000, in turn.
 func BenchmarkConnectLarge(b *testing.B) {
-	for _, variant := range []iptables.Variant{iptables.Legacy, iptables.NFT} {
+	for _, variant := range []xtables.Variant{xtables.Legacy, xtables.NFT} {
 		b.Run(string(variant), func(b *testing.B) {
 			load := func(l *lab.Lab, c Cluster) { newOurs(l, variant, c).sync(b, true) }
 			few, many := newPath(b, 1, 5, load), newPath(b, 1, 5000, load)

@@ -12,12 +12,12 @@ import (
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/tracer"
-	"github.com/fairlead/fairlead/pkg/iptables"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // TestBothKindsOfRulesForwardAlike holds what makes the comparison a fair one.
 func TestBothKindsOfRulesForwardAlike(t *testing.T) {
-	for _, variant := range []iptables.Variant{iptables.Legacy, iptables.NFT} {
+	for _, variant := range []xtables.Variant{xtables.Legacy, xtables.NFT} {
 		t.Run(string(variant), func(t *testing.T) {
 			c := NewCluster(20, 5)
 			ourLab, end := newLab(t)
@@ -84,7 +84,7 @@ func possible(t *testing.T, rules *tracer.Ruleset, p tracer.Packet) map[string]f
 	return all
 }
 
-func kernelRules(t *testing.T, node *lab.Host, variant iptables.Variant) *tracer.Ruleset {
+func kernelRules(t *testing.T, node *lab.Host, variant xtables.Variant) *tracer.Ruleset {
 	t.Helper()
 	saved, err := node.Output(context.Background(), fmt.Sprintf("iptables-%s-save", variant))
 	if err != nil {

@@ -4,23 +4,23 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/fairlead/fairlead/pkg/iptables"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 var sizes = []struct {
-	variant  iptables.Variant
+	variant  xtables.Variant
 	services int
 }{
-	{iptables.Legacy, 1000},
-	{iptables.Legacy, 10000},
-	{iptables.NFT, 1000},
-	{iptables.NFT, 5000},
+	{xtables.Legacy, 1000},
+	{xtables.Legacy, 10000},
+	{xtables.NFT, 1000},
+	{xtables.NFT, 5000},
 }
 
 // mostNFT is how many services in kube-proxy's shape can be waited for with the nft variant.
 const mostNFT = 1000
 
-func forEachSize(b *testing.B, run func(b *testing.B, variant iptables.Variant, c Cluster)) {
+func forEachSize(b *testing.B, run func(b *testing.B, variant xtables.Variant, c Cluster)) {
 	for _, s := range sizes {
 		b.Run(fmt.Sprintf("%s/services=%d", s.variant, s.services), func(b *testing.B) {
 			run(b, s.variant, NewCluster(s.services, endpointsEach))
@@ -30,7 +30,7 @@ func forEachSize(b *testing.B, run func(b *testing.B, variant iptables.Variant, 
 
 // BenchmarkLoad loads all rules into an empty kernel.
 func BenchmarkLoad(b *testing.B) {
-	forEachSize(b, func(b *testing.B, variant iptables.Variant, c Cluster) {
+	forEachSize(b, func(b *testing.B, variant xtables.Variant, c Cluster) {
 		var r race
 		text := Full(c)
 		for b.Loop() {
@@ -49,13 +49,13 @@ func BenchmarkLoad(b *testing.B) {
 
 // BenchmarkChange replaces one endpoint of one service after the other, in rules that are loaded.
 func BenchmarkChange(b *testing.B) {
-	forEachSize(b, func(b *testing.B, variant iptables.Variant, c Cluster) {
+	forEachSize(b, func(b *testing.B, variant xtables.Variant, c Cluster) {
 		ourLab, end := newLab(b)
 		defer end()
 		us := newOurs(ourLab, variant, c)
 		us.sync(b, true)
 		var them *theirs
-		if variant == iptables.Legacy || len(c) <= mostNFT {
+		if variant == xtables.Legacy || len(c) <= mostNFT {
 			theirLab, end := newLab(b)
 			defer end()
 			them = newTheirs(b, theirLab, variant)

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // endpointsEach is how many endpoints every service has.
@@ -61,7 +62,7 @@ type ours struct {
 	backend *iptables.Backend
 }
 
-func newOurs(l *lab.Lab, variant iptables.Variant, c Cluster) *ours {
+func newOurs(l *lab.Lab, variant xtables.Variant, c Cluster) *ours {
 	return &ours{l.Nodes[0], c.Builder(), iptables.New(iptables.Options{Family: service.IPv4, Variant: variant, MasqueradeBit: 14})}
 }
 
@@ -87,10 +88,10 @@ func (o *ours) sync(tb testing.TB, all bool) (took time.Duration) {
 // theirs is a node with rules in kube-proxy's shape.
 type theirs struct {
 	node    *lab.Host
-	variant iptables.Variant
+	variant xtables.Variant
 }
 
-func newTheirs(tb testing.TB, l *lab.Lab, variant iptables.Variant) *theirs {
+func newTheirs(tb testing.TB, l *lab.Lab, variant xtables.Variant) *theirs {
 	tb.Helper()
 	k := &theirs{l.Nodes[0], variant}
 	if _, done := k.restore(tb, []byte(Jumps)); !done {

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/e2e/tracer"
 	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // TestRules has the rules of all cases of a group written into a kernel, step after step, reads them back and follows each
@@ -72,7 +73,7 @@ type ruler struct {
 
 func (r *ruler) write(ctx context.Context, table *service.Table, dirty service.PortSet) (*tracer.Ruleset, error) {
 	if r.backend == nil {
-		r.backend = iptables.New(iptables.Options{Family: r.family, Variant: iptables.Variant(r.variant), MasqueradeBit: 14})
+		r.backend = iptables.New(iptables.Options{Family: r.family, Variant: xtables.Variant(r.variant), MasqueradeBit: 14})
 		dirty = nil
 	}
 	if err := r.host.Do(func() error { return r.backend.Sync(ctx, table, dirty) }); err != nil {

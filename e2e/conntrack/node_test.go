@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 func TestMain(m *testing.M) {
@@ -58,7 +59,7 @@ func onEach(t *testing.T, options conntrack.Options, test func(t *testing.T, n *
 				options.Family = service.Family(f)
 				options.NodeAddress = func(a netip.Addr) bool { return a == l.Nodes[0].Address(f) }
 				n.flows = conntrack.NewFlows(options)
-				n.backend = iptables.New(iptables.Options{Family: options.Family, Variant: iptables.Variant(variant), MasqueradeBit: 14})
+				n.backend = iptables.New(iptables.Options{Family: options.Family, Variant: xtables.Variant(variant), MasqueradeBit: 14})
 				n.serve()
 				test(t, n)
 			})

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // Mode is the way in which traffic is forwarded.
@@ -114,7 +114,7 @@ func Default() *Config {
 		DropInvalid:       DropInvalidAuto,
 		ConfigSyncPeriod:  15 * time.Minute,
 		IPTables: IPTables{
-			Variant: string(iptables.Auto), MasqueradeBit: 14, LocalhostNodePorts: true,
+			Variant: string(xtables.Auto), MasqueradeBit: 14, LocalhostNodePorts: true,
 			SyncPeriod: 30 * time.Second, MinSyncPeriod: time.Second,
 		},
 		Conntrack: Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
@@ -137,7 +137,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar((*string)(&c.MasqueradeAddress), "masquerade-address", string(c.MasqueradeAddress), "which of the node's addresses masquerading uses: "+oneOf(masqueradeAddresses)+"; route: that of the interface a packet leaves by")
 	fs.StringVar((*string)(&c.DropInvalid), "drop-invalid", string(c.DropInvalid), "whether forwarded packets that conntrack finds invalid are dropped: "+oneOf(dropInvalids)+"; auto: unless net.netfilter.nf_conntrack_tcp_be_liberal is set")
 	fs.BoolVar(&c.MasqueradeAll, "masquerade-all", c.MasqueradeAll, "masquerade everything that goes to a cluster IP")
-	fs.StringVar(&c.IPTables.Variant, "iptables-variant", c.IPTables.Variant, "which iptables programs to use: "+oneOf(iptables.Variants)+"; auto: those that the node's other programs use")
+	fs.StringVar(&c.IPTables.Variant, "iptables-variant", c.IPTables.Variant, "which iptables programs to use: "+oneOf(xtables.Variants)+"; auto: those that the node's other programs use")
 	fs.IntVar(&c.IPTables.MasqueradeBit, "iptables-masquerade-bit", c.IPTables.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31; nothing else on the node may use it")
 	fs.BoolVar(&c.IPTables.LocalhostNodePorts, "iptables-localhost-nodeports", c.IPTables.LocalhostNodePorts, "let node ports answer on 127.0.0.1 too")
 	fs.DurationVar(&c.IPTables.SyncPeriod, "iptables-sync-period", c.IPTables.SyncPeriod, "how often the rules in the kernel are compared with what they should be")

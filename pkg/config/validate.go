@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/node"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // findings collects what is wrong, each with the flag that sets it.
@@ -71,7 +71,7 @@ func interfaceName(f *findings, flag, name string, longest int) {
 }
 
 func (c *IPTables) validate(f *findings) {
-	oneFrom(f, "iptables-variant", iptables.Variant(c.Variant), iptables.Variants)
+	oneFrom(f, "iptables-variant", xtables.Variant(c.Variant), xtables.Variants)
 	if c.MasqueradeBit < 0 || c.MasqueradeBit > 31 {
 		f.add("iptables-masquerade-bit", "%d is not between 0 and 31", c.MasqueradeBit)
 	}

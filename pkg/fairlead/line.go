@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/proxier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // line is everything of one IP family.
@@ -101,7 +102,7 @@ func (l *line) nodeAddress(addr netip.Addr) bool {
 func NewBackend(c *config.Config, family service.Family) proxier.Backend {
 	return iptables.New(iptables.Options{
 		Family:        family,
-		Variant:       iptables.Variant(c.IPTables.Variant),
+		Variant:       xtables.Variant(c.IPTables.Variant),
 		MasqueradeBit: c.IPTables.MasqueradeBit,
 		DropInvalid:   dropInvalid(c),
 	})

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // Session affinity needs a chain for each endpoint, which remembers the clients that it was chosen for in a list of the kernel
@@ -26,27 +27,27 @@ func list(chain string, e service.Endpoint) string {
 
 // affinityChains renders the chains of a port's endpoints. A port's endpoints of this node are among all of its endpoints, or they
 // are further ones.
-func affinityChains(p *service.Port) []chain {
+func affinityChains(p *service.Port) []xtables.Chain {
 	if p.Affinity == 0 {
 		return nil
 	}
 	endpoints := slices.Concat(p.Endpoints, p.Local)
 	slices.SortFunc(endpoints, func(x, y service.Endpoint) int { return x.Address.Compare(y.Address) })
 	endpoints = slices.CompactFunc(endpoints, func(x, y service.Endpoint) bool { return x.Address == y.Address })
-	chains := make([]chain, 0, len(endpoints))
+	chains := make([]xtables.Chain, 0, len(endpoints))
 	for _, e := range endpoints {
-		w := newChain(affinityChain(p.Name, e))
-		w.rule("-p", p.Name.Protocol.String(), "-m recent --set", list(w.name, e), "-j DNAT --to-destination", e.Address.String())
-		chains = append(chains, w.chain)
+		w := xtables.NewChain(affinityChain(p.Name, e))
+		w.Rule("-p", p.Name.Protocol.String(), "-m recent --set", list(w.Name(), e), "-j DNAT --to-destination", e.Address.String())
+		chains = append(chains, w.Chain)
 	}
 	return chains
 }
 
 // stay writes the rules that send a client where it was before, as long as that is one of the endpoints.
-func stay(w *chainWriter, p *service.Port, endpoints []service.Endpoint) {
+func stay(w *xtables.ChainWriter, p *service.Port, endpoints []service.Endpoint) {
 	seconds := strconv.Itoa(int(p.Affinity.Seconds()))
 	for _, e := range endpoints {
 		name := affinityChain(p.Name, e)
-		w.rule("-m recent --rcheck --seconds", seconds, "--reap", list(name, e), "-g", name)
+		w.Rule("-m recent --rcheck --seconds", seconds, "--reap", list(name, e), "-g", name)
 	}
 }

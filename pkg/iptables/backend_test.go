@@ -1,7 +1,6 @@
 package iptables
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
+	"github.com/fairlead/fairlead/pkg/xtables"
+	"github.com/fairlead/fairlead/pkg/xtables/xtablestest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -55,9 +56,9 @@ func small(family service.Family) *service.Builder {
 }
 
 // synced is a Backend that has written a cluster into a kernel in memory.
-func synced(t *testing.T, builder *service.Builder, family service.Family) (*Backend, *fakeKernel) {
+func synced(t *testing.T, builder *service.Builder, family service.Family) (*Backend, *xtablestest.Kernel) {
 	t.Helper()
-	k := newFakeKernel()
+	k := newKernel()
 	b := testBackend(Options{Family: family, MasqueradeBit: 14}, k)
 	table, _, _ := builder.Build()
 	if err := b.Sync(t.Context(), table, nil); err != nil {
@@ -69,23 +70,23 @@ func synced(t *testing.T, builder *service.Builder, family service.Family) (*Bac
 func TestRenderedRules(t *testing.T) {
 	for _, family := range families {
 		_, k := synced(t, small(family), family)
-		golden(t, family.String()+".golden", k.rules.String())
+		golden(t, family.String()+".golden", k.Rules.String())
 	}
 }
 
 func TestARestartWithNothingChangedWritesNothing(t *testing.T) {
 	builder := small(service.IPv4)
 	_, k := synced(t, builder, service.IPv4)
-	k.takeRestores()
-	before := k.rules.String()
+	k.TakeRestores()
+	before := k.Rules.String()
 	table, _, _ := builder.Build()
 	if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
 		t.Fatal(err)
 	}
-	if text := k.takeRestores(); text != "" {
+	if text := k.TakeRestores(); text != "" {
 		t.Errorf("written:\n%s", text)
 	}
-	if diff := cmp.Diff(before, k.rules.String()); diff != "" {
+	if diff := cmp.Diff(before, k.Rules.String()); diff != "" {
 		t.Errorf("rules (-before +after):\n%s", diff)
 	}
 }
@@ -117,16 +118,16 @@ func TestOnlyWhatChangedIsWritten(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			builder := small(service.IPv4)
 			b, k := synced(t, builder, service.IPv4)
-			k.takeRestores()
+			k.TakeRestores()
 			test.change(builder)
 			table, dirty, _ := builder.Build()
 			if err := b.Sync(t.Context(), table, dirty); err != nil {
 				t.Fatal(err)
 			}
-			if len(k.restores) > 1 {
-				t.Errorf("%d restores", len(k.restores))
+			if len(k.Restores) > 1 {
+				t.Errorf("%d restores", len(k.Restores))
 			}
-			if diff := cmp.Diff(test.want, declared(k.takeRestores())); diff != "" {
+			if diff := cmp.Diff(test.want, declared(k.TakeRestores())); diff != "" {
 				t.Errorf("chains written (-want +got):\n%s", diff)
 			}
 		})
@@ -153,14 +154,14 @@ func TestARefusalNeverMissesAMoment(t *testing.T) {
 	builder := small(service.IPv4)
 	b, k := synced(t, builder, service.IPv4)
 	order := func(change func()) string {
-		k.takeRestores()
+		k.TakeRestores()
 		change()
 		table, dirty, _ := builder.Build()
 		if err := b.Sync(t.Context(), table, dirty); err != nil {
 			t.Fatal(err)
 		}
 		var tables []string
-		for line := range strings.Lines(k.takeRestores()) {
+		for line := range strings.Lines(k.TakeRestores()) {
 			if name, is := strings.CutPrefix(line, "*"); is {
 				tables = append(tables, strings.TrimSpace(name))
 			}
@@ -196,12 +197,12 @@ func TestDriftIsNamedAndOnlyItIsRepaired(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			builder := small(service.IPv4)
 			b, k := synced(t, builder, service.IPv4)
-			before := k.rules.String()
-			k.takeRestores()
-			if err := k.rules.Restore(strings.NewReader(test.damage)); err != nil {
+			before := k.Rules.String()
+			k.TakeRestores()
+			if err := k.Rules.Restore(strings.NewReader(test.damage)); err != nil {
 				t.Fatal(err)
 			}
-			damaged := k.rules.String()
+			damaged := k.Rules.String()
 			drift, err := b.Verify(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -213,55 +214,65 @@ func TestDriftIsNamedAndOnlyItIsRepaired(t *testing.T) {
 			if err := b.Sync(t.Context(), table, nil); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.written, declared(k.takeRestores())); diff != "" {
+			if diff := cmp.Diff(test.written, declared(k.TakeRestores())); diff != "" {
 				t.Errorf("chains written (-want +got):\n%s", diff)
 			}
 			want := before
 			if test.drift == nil {
 				want = damaged
 			}
-			if diff := cmp.Diff(want, k.rules.String()); diff != "" {
+			if diff := cmp.Diff(want, k.Rules.String()); diff != "" {
 				t.Errorf("rules after the repair (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestTheNFTVariantLoadsInParts(t *testing.T) {
-	const services = 2*chunk + 10
+func TestTheNFTVariantLoadsTheWayToServicesLast(t *testing.T) {
+	const services = 500
 	builder := service.NewBuilder(service.Options{Family: service.IPv4})
 	for i := range services {
 		name := fmt.Sprintf("service-%d", i)
 		builder.SetService(servicetest.Service(name, fmt.Sprintf("10.96.%d.%d", i/200, i%200+1), "80"))
 		builder.SetSlice(servicetest.Slice(name, name, []string{"8080"}, "10.244.2.1"))
 	}
-	k := newFakeKernel()
-	k.variant = NFT
+	k := xtablestest.New(xtables.NFT)
 	b := testBackend(Options{Family: service.IPv4}, k)
 	table, _, _ := builder.Build()
 	if err := b.Sync(t.Context(), table, nil); err != nil {
 		t.Fatal(err)
 	}
-	for i, text := range k.restores {
-		if n := strings.Count(string(text), "\n:"); n > 2*chunk {
-			t.Errorf("restore %d has %d chains", i, n)
-		}
-		if last := i == len(k.restores)-1; strings.Contains(string(text), ":"+chainServices+" ") != last {
-			t.Errorf("restore %d of %d: the way to the Services has to come last", i+1, len(k.restores))
+	if len(k.Restores) < 2 {
+		t.Fatalf("%d restores", len(k.Restores))
+	}
+	for i, text := range k.Restores {
+		if last := i == len(k.Restores)-1; strings.Contains(string(text), ":"+chainServices+" ") != last {
+			t.Errorf("restore %d of %d: the way to the Services has to come last", i+1, len(k.Restores))
 		}
 	}
-	if err := removeAll(t.Context(), k); err != nil {
+}
+
+func TestRemovalLeavesNothing(t *testing.T) {
+	b, k := synced(t, small(service.IPv4), service.IPv4)
+	if err := b.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if text := k.rules.String(); strings.Contains(text, "FL-") {
-		t.Errorf("left after removal:\n%s", text)
+	if diff := cmp.Diff(newKernel().Rules.String(), k.Rules.String()); diff != "" {
+		t.Errorf("rules (-untouched +after removal):\n%s", diff)
+	}
+	table, _, _ := small(service.IPv4).Build()
+	if err := b.Sync(t.Context(), table, service.PortSet{}); err != nil {
+		t.Fatal(err)
+	}
+	if drift, err := b.Verify(t.Context()); err != nil || len(drift) > 0 || len(k.Rules.Rules("nat", chainServices)) == 0 {
+		t.Errorf("a sync after that: drift %v, %v", drift, err)
 	}
 }
 
 func TestAnErrorSaysWhatTheKernelSaid(t *testing.T) {
 	builder := small(service.IPv4)
-	k := newFakeKernel()
-	k.fail = 1
+	k := newKernel()
+	k.Fail = 1
 	b := testBackend(Options{Family: service.IPv4}, k)
 	table, _, _ := builder.Build()
 	if err := b.Sync(t.Context(), table, nil); err == nil || !strings.Contains(err.Error(), "the kernel says no") {
@@ -275,7 +286,7 @@ func TestAnErrorSaysWhatTheKernelSaid(t *testing.T) {
 func TestOnlyOurChainsAreOurs(t *testing.T) {
 	for name, want := range map[string]bool{
 		chainServices: true, portChain(prefixService, service.PortName{Name: "a-b.c", Namespace: "x"}): true, "FL-C-0a60000a": true,
-		"FL-G-ABCDEFGHIJK-0f": true, "FL-OATING": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
+		"FL-G-ABCDEFGHIJK-0f": true, "FL-OATING": false, "FLV-SERVICES": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
 	} {
 		if got := ours.MatchString(name); got != want {
 			t.Errorf("%q: ours %t, want %t", name, got, want)
@@ -283,25 +294,11 @@ func TestOnlyOurChainsAreOurs(t *testing.T) {
 	}
 }
 
-func TestRemovalNamesARuleOfOthersThatLeadsIntoOurs(t *testing.T) {
-	_, k := synced(t, small(service.IPv4), service.IPv4)
-	if err := k.rules.Restore(strings.NewReader("*nat\n:KUBE-X - [0:0]\n-A KUBE-X -p tcp -j FL-SERVICES\nCOMMIT\n")); err != nil {
-		t.Fatal(err)
-	}
-	err := removeAll(t.Context(), k)
-	if err == nil || !strings.Contains(err.Error(), "KUBE-X") {
-		t.Errorf("got %v", err)
-	}
-	if rules := k.rules.Rules("nat", "PREROUTING"); len(rules) > 0 {
-		t.Errorf("packets still get in: %v", rules)
-	}
-}
-
 func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 	builder := small(service.IPv4)
 	b, k := synced(t, builder, service.IPv4)
 	web := portChain(prefixService, service.PortName{Namespace: servicetest.Namespace, Name: "web", Port: "http", Protocol: service.TCP})
-	if err := k.rules.Restore(strings.NewReader("*nat\n:MINE - [0:0]\n-A MINE -j " + web + "\nCOMMIT\n")); err != nil {
+	if err := k.Rules.Restore(strings.NewReader("*nat\n:MINE - [0:0]\n-A MINE -j " + web + "\nCOMMIT\n")); err != nil {
 		t.Fatal(err)
 	}
 	for round, change := range []func(){
@@ -317,83 +314,24 @@ func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 			t.Errorf("round %d: drift %v, %v", round, drift, err)
 		}
 	}
-	if rules := k.rules.Rules("nat", web); len(rules) > 0 {
+	if rules := k.Rules.Rules("nat", web); len(rules) > 0 {
 		t.Errorf("the chain still has rules: %v", rules)
 	}
-	if text := k.rules.String(); !strings.Contains(text, "-A FL-CLUSTER-IPS -d 10.96.0.9/32") {
+	if text := k.Rules.String(); !strings.Contains(text, "-A FL-CLUSTER-IPS -d 10.96.0.9/32") {
 		t.Errorf("the new Service is not there:\n%s", text)
-	}
-}
-
-func TestJumpsOfAnotherReleaseGo(t *testing.T) {
-	tests := []struct{ name, left string }{
-		{"a jump to a chain that stays", "*nat\n-A PREROUTING -p tcp -j FL-SERVICES\nCOMMIT\n"},
-		{"a jump to a chain that goes", "*nat\n:FL-C-0a - [0:0]\n-A PREROUTING -j FL-C-0a\nCOMMIT\n"},
-		{"a jump to a chain that goes, in the filter table", "*filter\n:FL-R-0a - [0:0]\n-A INPUT -p tcp -j FL-R-0a\nCOMMIT\n"},
-	}
-	for _, test := range tests {
-		for _, variant := range []Variant{Legacy, NFT} {
-			t.Run(fmt.Sprintf("%s, %s", test.name, variant), func(t *testing.T) {
-				builder := small(service.IPv4)
-				_, k := synced(t, builder, service.IPv4)
-				before := k.rules.String()
-				left := test.left
-				for i := range chunk { // so that nft writes in parts
-					left = strings.Replace(left, " - [0:0]\n", fmt.Sprintf(" - [0:0]\n:FL-X-%04x - [0:0]\n", i), 1)
-				}
-				if err := k.rules.Restore(strings.NewReader(left)); err != nil {
-					t.Fatal(err)
-				}
-				k.variant = variant
-				table, _, _ := builder.Build()
-				if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(before, k.rules.String()); diff != "" {
-					t.Errorf("rules (-before +after):\n%s", diff)
-				}
-			})
-		}
-	}
-}
-
-func TestRulesLeftInTheOtherVariantGo(t *testing.T) {
-	builder := small(service.IPv4)
-	_, old := synced(t, builder, service.IPv4)
-	k := newFakeKernel()
-	k.variant = NFT
-	b := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k)
-	b.open = func(_ context.Context, v Variant) (kernel, error) {
-		if v == Legacy {
-			return old, nil
-		}
-		return k, nil
-	}
-	table, _, _ := builder.Build()
-	if err := b.Sync(t.Context(), table, nil); err != nil {
-		t.Fatal(err)
-	}
-	if drift, err := b.Verify(t.Context()); err != nil || len(drift) > 0 {
-		t.Errorf("drift %v, %v", drift, err)
-	}
-	if text := old.rules.String(); strings.Contains(text, "FL-") {
-		t.Errorf("left in the other variant:\n%s", text)
-	}
-	if !strings.Contains(k.rules.String(), "FL-SERVICES") {
-		t.Error("nothing has been written in this one")
 	}
 }
 
 func TestInvalidPacketsAreDroppedWhereThatIsWanted(t *testing.T) {
 	const rule = "-m conntrack --ctstate INVALID -j DROP"
 	for _, drop := range []bool{true, false} {
-		k := newFakeKernel()
+		k := newKernel()
 		table, _, _ := small(service.IPv4).Build()
 		if err := testBackend(Options{Family: service.IPv4, DropInvalid: drop}, k).Sync(t.Context(), table, nil); err != nil {
 			t.Fatal(err)
 		}
-		if got := slices.Contains(k.rules.Rules("filter", chainForward), rule); got != drop {
-			t.Errorf("wanted %t, got %t: %v", drop, got, k.rules.Rules("filter", chainForward))
+		if got := slices.Contains(k.Rules.Rules("filter", chainForward), rule); got != drop {
+			t.Errorf("wanted %t, got %t: %v", drop, got, k.Rules.Rules("filter", chainForward))
 		}
 	}
 }

@@ -15,7 +15,6 @@
 //
 // # Writing them
 //
-// Every chain is rendered to the very text that iptables-save prints for it. So what the kernel holds and what it should
-// hold are compared chain by chain, and only chains that differ are written: after a change, after a restart, after an
-// error, and after somebody else's hand.
+// Every chain is rendered to the very text that iptables-save prints for it, and xtables.Ruleset writes those that differ from
+// what the kernel holds. After a change only the chains are rendered that it can concern (sync.go).
 package iptables

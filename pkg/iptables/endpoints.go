@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // flat is how many endpoints a chain lists one by one. A connection walks half of the list on average, so a longer list is
@@ -43,17 +44,17 @@ func candidates(endpoints []service.Endpoint) []candidate {
 type choice struct {
 	port   *service.Port
 	group  string // prefix of the names of its lower chains
-	chains []chain
+	chains []xtables.Chain
 }
 
 // pool renders the chain of the given kind that sends to endpoints of a port, children first. There is none without endpoints.
-func pool(kind string, p *service.Port, endpoints []service.Endpoint) []chain {
+func pool(kind string, p *service.Port, endpoints []service.Endpoint) []xtables.Chain {
 	if len(endpoints) == 0 {
 		return nil
 	}
 	name := portChain(kind, p.Name)
 	c := choice{port: p, group: prefixGroup + hash(name, hashLength) + "-"}
-	w := newChain(name)
+	w := xtables.NewChain(name)
 	if p.Affinity > 0 {
 		stay(w, p, endpoints)
 	}
@@ -61,7 +62,7 @@ func pool(kind string, p *service.Port, endpoints []service.Endpoint) []chain {
 	return c.chains
 }
 
-func (c *choice) level(w *chainWriter, path string, list []candidate) {
+func (c *choice) level(w *xtables.ChainWriter, path string, list []candidate) {
 	if len(list) <= flat || len(path) == deepestChoice {
 		for i, e := range list {
 			c.send(w, e, 1, len(list)-i)
@@ -69,10 +70,10 @@ func (c *choice) level(w *chainWriter, path string, list []candidate) {
 	} else {
 		c.branches(w, path, list)
 	}
-	c.chains = append(c.chains, w.chain)
+	c.chains = append(c.chains, w.Chain)
 }
 
-func (c *choice) branches(w *chainWriter, path string, list []candidate) {
+func (c *choice) branches(w *xtables.ChainWriter, path string, list []candidate) {
 	for len(list) > 0 {
 		digit := list[0].digits[len(path)]
 		n := slices.IndexFunc(list, func(e candidate) bool { return e.digits[len(path)] != digit })
@@ -83,29 +84,26 @@ func (c *choice) branches(w *chainWriter, path string, list []candidate) {
 			c.send(w, list[0], 1, len(list))
 		} else {
 			below := path + string(digit)
-			c.level(newChain(c.group+below), below, list[:n])
-			w.begin()
-			w.text = appendChance(w.text, n, len(list))
-			w.text = append(w.text, " -g "+c.group+below...)
-			w.end()
+			c.level(xtables.NewChain(c.group+below), below, list[:n])
+			w.End(append(appendChance(w.Begin(), n, len(list)), " -g "+c.group+below...))
 		}
 		list = list[n:]
 	}
 }
 
 // send writes the rule that takes part of whole packets to an endpoint.
-func (c *choice) send(w *chainWriter, e candidate, part, whole int) {
-	w.begin()
+func (c *choice) send(w *xtables.ChainWriter, e candidate, part, whole int) {
+	text := w.Begin()
 	if c.port.Affinity > 0 {
-		w.text = appendChance(w.text, part, whole)
-		w.text = append(w.text, " -g "+affinityChain(c.port.Name, e.Endpoint)...)
+		text = appendChance(text, part, whole)
+		text = append(text, " -g "+affinityChain(c.port.Name, e.Endpoint)...)
 	} else {
-		w.text = append(w.text, " -p "+c.port.Name.Protocol.String()...)
-		w.text = appendChance(w.text, part, whole)
-		w.text = append(w.text, " -j DNAT --to-destination "...)
-		w.text = e.Address.AppendTo(w.text)
+		text = append(text, " -p "+c.port.Name.Protocol.String()...)
+		text = appendChance(text, part, whole)
+		text = append(text, " -j DNAT --to-destination "...)
+		text = e.Address.AppendTo(text)
 	}
-	w.end()
+	w.End(text)
 }
 
 // appendChance writes a match for part of whole packets. The kernel keeps a probability as a multiple of 2^-31 (xt_statistic),

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // refusal is what the filter table does with packets for one frontend, which the nat table has not sent to an endpoint.
@@ -54,7 +55,7 @@ const stateNew = "-m conntrack --ctstate NEW"
 
 // filterChains renders the filter table, children first. By then the nat table has given every packet with an endpoint that
 // endpoint's address.
-func (l layout) filterChains(t *service.Table, refused []refusal) []chain {
+func (l layout) filterChains(t *service.Table, refused []refusal) []xtables.Chain {
 	var addresses, ports, checks []entry
 	for _, r := range refused {
 		if r.nodePort {
@@ -68,39 +69,39 @@ func (l layout) filterChains(t *service.Table, refused []refusal) []chain {
 	}
 	slices.SortFunc(checks, compareEntries)
 	checks = slices.CompactFunc(checks, func(x, y entry) bool { return x.key == y.key })
-	filter := newChain(chainFilter)
+	filter := xtables.NewChain(chainFilter)
 	virtual := tree{addressShape(l.family, "-d"), prefixRejectTree}
 	chains := slices.Concat(
 		branch(filter, chainNoEndpoints, virtual, addresses, virtual.ways(addresses)),
 		branch(filter, chainNoNodePorts, tree{keyShape{}, prefixNodePortTree}, ports, l.toNode(t.NodePorts)),
 		branch(filter, chainHealthChecks, tree{keyShape{}, prefixHealthTree}, checks, []string{"-m addrtype --dst-type LOCAL"}),
 	)
-	return append(chains, filter.chain, l.inputChain(), l.forwardChain())
+	return append(chains, filter.Chain, l.inputChain(), l.forwardChain())
 }
 
 // inputChain renders what happens to packets for the node itself. With route_localnet, which node ports on 127.0.0.1 need, a
 // neighbor on the link could send to the node's loopback address (CVE-2020-8558): nobody else than the node itself may, unless it
 // is a reply or the kernel has changed the destination. The rule is always there, as the setting may have outlived the node ports
 // that needed it; without the setting the kernel drops such packets itself.
-func (l layout) inputChain() chain {
-	w := newChain(chainInput)
+func (l layout) inputChain() xtables.Chain {
+	w := xtables.NewChain(chainInput)
 	if l.family == service.IPv4 {
-		w.rule("-d 127.0.0.0/8 ! -i lo -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
+		w.Rule("-d 127.0.0.0/8 ! -i lo -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
 	}
-	w.rule(stateNew, "-j", chainFilter)
-	return w.chain
+	w.Rule(stateNew, "-j", chainFilter)
+	return w.Chain
 }
 
 // forwardChain renders what happens to packets of others. Those that are masqueraded, and those of connections that stand, pass
 // whatever the policy of the chain is. INVALID ones are dropped where that is wanted: a late packet that conntrack does not know
 // would reach its client with the endpoint's address, and be answered by a reset (kubernetes#74839).
-func (l layout) forwardChain() chain {
-	w := newChain(chainForward)
-	w.rule(stateNew, "-j", chainFilter)
+func (l layout) forwardChain() xtables.Chain {
+	w := xtables.NewChain(chainForward)
+	w.Rule(stateNew, "-j", chainFilter)
 	if l.dropInvalid {
-		w.rule("-m conntrack --ctstate INVALID -j DROP")
+		w.Rule("-m conntrack --ctstate INVALID -j DROP")
 	}
-	w.rule(l.marked(), "-j ACCEPT")
-	w.rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-	return w.chain
+	w.Rule(l.marked(), "-j ACCEPT")
+	w.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+	return w.Chain
 }

@@ -31,7 +31,7 @@ func TestEveryEndpointOfALargeServiceHasTheSameChance(t *testing.T) {
 	const inexact = 1e-5
 	for _, n := range []int{1, 5, flat, flat + 1, 500, 5000} {
 		_, k := synced(t, manyEndpoints(n), service.IPv4)
-		outcomes, err := k.rules.Trace(tracer.Packet{
+		outcomes, err := k.Rules.Trace(tracer.Packet{
 			Protocol: "tcp", Source: netip.MustParseAddrPort("10.99.0.1:1"), Destination: netip.MustParseAddrPort("10.96.0.1:80"), InInterface: "eth0",
 		})
 		if err != nil {
@@ -54,7 +54,7 @@ func TestAConnectionToALargeServiceIsCheap(t *testing.T) {
 	_, k := synced(t, manyEndpoints(5000), service.IPv4)
 	var walk func(chain string) float64
 	walk = func(chain string) float64 {
-		rules := k.rules.Rules("nat", chain)
+		rules := k.Rules.Rules("nat", chain)
 		total := 0.0
 		for i, rule := range rules {
 			// Each rule takes about the same share of the packets that come here.
@@ -73,13 +73,13 @@ func TestAConnectionToALargeServiceIsCheap(t *testing.T) {
 func TestOneEndpointOfALargeServiceChangesFewChains(t *testing.T) {
 	builder := manyEndpoints(5000)
 	b, k := synced(t, builder, service.IPv4)
-	k.takeRestores()
+	k.TakeRestores()
 	builder.SetSlice(servicetest.Slice("large", "large-more", []string{"8080"}, "10.200.0.1@node-2"))
 	table, dirty, _ := builder.Build()
 	if err := b.Sync(t.Context(), table, dirty); err != nil {
 		t.Fatal(err)
 	}
-	if chains := declared(k.takeRestores()); len(chains) > 4 {
+	if chains := declared(k.TakeRestores()); len(chains) > 4 {
 		t.Errorf("%d chains are written for one endpoint of 5,000: %v", len(chains), chains)
 	}
 }

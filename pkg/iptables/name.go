@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// A chain's name has 28 characters at the most (XT_EXTENSION_MAXNAMELEN, less the final NUL). All of ours begin with FL-.
-const maxChainName = 28
+// prefixAll begins the names of all our chains. It is not that of any other backend, nor the beginning of one.
+const prefixAll = "FL-"
 
 // Chains that are always there, whatever the Table holds.
 const (
@@ -41,7 +42,7 @@ const (
 	prefixHealthTree   = "FL-P-"
 )
 
-// ours matches the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
+// ours matches the names of the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
 var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
 	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEF]-.*-[A-Z2-7]{11}|A-[A-Z2-7]{11}-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|` +
 	`[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}))$`)
@@ -54,7 +55,7 @@ const hashLength = 11
 // listing can be read and searched. what tells chains of one kind and port apart.
 func portChain(prefix string, name service.PortName, what ...string) string {
 	id := hash(strings.Join(append([]string{name.String()}, what...), " "), hashLength)
-	room := maxChainName - len(prefix) - len("-") - len(id)
+	room := xtables.MaxChainName - len(prefix) - len("-") - len(id)
 	readable := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
 			return r

@@ -4,11 +4,12 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // portChains renders the chains of one service port, children first. A port that nothing leads to, or that leads nowhere, has none,
 // nor has one that is not there.
-func (l layout) portChains(t *service.Table, p *service.Port) []chain {
+func (l layout) portChains(t *service.Table, p *service.Port) []xtables.Chain {
 	if p == nil || len(p.Frontends) == 0 || unserved(p) {
 		return nil
 	}
@@ -38,17 +39,17 @@ func leads(p *service.Port, scopes ...service.Scope) bool {
 func unserved(p *service.Port) bool { return len(p.Endpoints) == 0 && len(p.Local) == 0 }
 
 // externalChain renders who goes where with externalTrafficPolicy Local. The mark for masquerading is set when a packet gets here.
-func (l layout) externalChain(t *service.Table, p *service.Port) chain {
-	w := newChain(portChain(prefixExternal, p.Name))
+func (l layout) externalChain(t *service.Table, p *service.Port) xtables.Chain {
+	w := xtables.NewChain(portChain(prefixExternal, p.Name))
 	everywhere := "-g " + portChain(prefixService, p.Name)
-	if pods := podMatch(t.Pods); pods != "" {
-		w.rule(pods, l.clearMark())
-		w.rule(pods, everywhere)
+	if pods := xtables.PodMatch(t.Pods); pods != "" {
+		w.Rule(pods, l.clearMark())
+		w.Rule(pods, everywhere)
 	}
-	w.rule("-m addrtype --src-type LOCAL", everywhere)
-	w.rule(l.clearMark())
-	w.rule(toPool(prefixLocal, p, p.Local))
-	return w.chain
+	w.Rule("-m addrtype --src-type LOCAL", everywhere)
+	w.Rule(l.clearMark())
+	w.Rule(toPool(prefixLocal, p, p.Local))
+	return w.Chain
 }
 
 // toPool leads to a pool of endpoints. A packet for an empty one is left as it is, and no other rule may take it before the filter
@@ -61,13 +62,13 @@ func toPool(kind string, p *service.Port, endpoints []service.Endpoint) string {
 }
 
 // firewallChain renders who is admitted to a frontend. Everybody else's packets are left as they are, for the filter table to drop.
-func firewallChain(p *service.Port, f service.Frontend) chain {
-	w := newChain(firewallName(p, f))
+func firewallChain(p *service.Port, f service.Frontend) xtables.Chain {
+	w := xtables.NewChain(firewallName(p, f))
 	for _, r := range f.Clients {
-		w.rule("-s", r.String(), behindFirewall(p, f))
+		w.Rule("-s", r.String(), behindFirewall(p, f))
 	}
-	w.rule("-j ACCEPT")
-	return w.chain
+	w.Rule("-j ACCEPT")
+	return w.Chain
 }
 
 func firewallName(p *service.Port, f service.Frontend) string {

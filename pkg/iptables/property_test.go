@@ -89,7 +89,7 @@ var sameChances = cmp.Comparer(func(x, y float64) bool { return math.Abs(x-y) < 
 
 func TestRulesDoWhatTheOracleSays(t *testing.T) {
 	forEachWorld(t, 12, func(t *testing.T, world *servicetest.World, builder *service.Builder, family service.Family) {
-		k := newFakeKernel()
+		k := newKernel()
 		b := testBackend(Options{Family: family, MasqueradeBit: 14}, k)
 		for round := range 6 {
 			for range 40 {
@@ -101,7 +101,7 @@ func TestRulesDoWhatTheOracleSays(t *testing.T) {
 			}
 			for range 200 {
 				p := world.Packet(table)
-				got, err := traced(k.rules, p, world)
+				got, err := traced(k.Rules, p, world)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -115,7 +115,7 @@ func TestRulesDoWhatTheOracleSays(t *testing.T) {
 
 func TestManySmallSyncsLeadToTheSameRulesAsOne(t *testing.T) {
 	forEachWorld(t, 12, func(t *testing.T, world *servicetest.World, builder *service.Builder, family service.Family) {
-		stepwise := newFakeKernel()
+		stepwise := newKernel()
 		b := testBackend(Options{Family: family, MasqueradeBit: 14}, stepwise)
 		for step := range 120 {
 			world.Change(builder)
@@ -123,11 +123,11 @@ func TestManySmallSyncsLeadToTheSameRulesAsOne(t *testing.T) {
 			if err := b.Sync(t.Context(), table, dirty); err != nil {
 				t.Fatalf("step %d: %v", step, err)
 			}
-			atOnce := newFakeKernel()
+			atOnce := newKernel()
 			if err := testBackend(Options{Family: family, MasqueradeBit: 14}, atOnce).Sync(t.Context(), table, nil); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(atOnce.rules.String(), stepwise.rules.String()); diff != "" {
+			if diff := cmp.Diff(atOnce.Rules.String(), stepwise.Rules.String()); diff != "" {
 				t.Fatalf("step %d: rules (-one sync +many):\n%s", step, diff)
 			}
 		}
@@ -140,7 +140,7 @@ func TestManySmallSyncsLeadToTheSameRulesAsOne(t *testing.T) {
 
 func TestAFailedSyncLosesNothing(t *testing.T) {
 	forEachWorld(t, 4, func(t *testing.T, world *servicetest.World, builder *service.Builder, family service.Family) {
-		k := newFakeKernel()
+		k := newKernel()
 		b := testBackend(Options{Family: family, MasqueradeBit: 14}, k)
 		kept := service.PortSet{}
 		var table *service.Table
@@ -150,21 +150,21 @@ func TestAFailedSyncLosesNothing(t *testing.T) {
 			table, dirty, _ = builder.Build()
 			maps.Copy(kept, dirty)
 			if step%3 == 0 {
-				k.fail = 1
+				k.Fail = 1
 			}
 			if b.Sync(t.Context(), table, kept) == nil {
 				kept = service.PortSet{}
 			}
 		}
-		k.fail = 0
+		k.Fail = 0
 		if err := b.Sync(t.Context(), table, kept); err != nil {
 			t.Fatal(err)
 		}
-		fresh := newFakeKernel()
+		fresh := newKernel()
 		if err := testBackend(Options{Family: family, MasqueradeBit: 14}, fresh).Sync(t.Context(), table, nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(fresh.rules.String(), k.rules.String()); diff != "" {
+		if diff := cmp.Diff(fresh.Rules.String(), k.Rules.String()); diff != "" {
 			t.Errorf("rules (-never failed +failed):\n%s", diff)
 		}
 	})

@@ -7,23 +7,17 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// jump is a rule in a built-in chain that leads into ours.
-type jump struct {
-	table, from string
-	match       []string
-	to          string
-}
-
-// jumps lists the ways into our chains. There is one only from each built-in chain, so that their order cannot matter.
-var jumps = []jump{
-	{"nat", "PREROUTING", nil, chainServices},
-	{"nat", "OUTPUT", nil, chainServices},
-	{"nat", "POSTROUTING", nil, chainPostrouting},
-	{"filter", "INPUT", nil, chainInput},
-	{"filter", "FORWARD", nil, chainForward},
-	{"filter", "OUTPUT", []string{"-m", "conntrack", "--ctstate", "NEW"}, chainFilter},
+// jumps lists the ways into our chains.
+var jumps = []xtables.Jump{
+	{Table: "nat", From: "PREROUTING", To: chainServices},
+	{Table: "nat", From: "OUTPUT", To: chainServices},
+	{Table: "nat", From: "POSTROUTING", To: chainPostrouting},
+	{Table: "filter", From: "INPUT", To: chainInput},
+	{Table: "filter", From: "FORWARD", To: chainForward},
+	{Table: "filter", From: "OUTPUT", Match: stateNew, To: chainFilter},
 }
 
 // layout renders everything but the chains of service ports.
@@ -43,46 +37,46 @@ func (l layout) clearMark() string { return fmt.Sprintf("-j MARK --set-xmark 0x0
 func (l layout) marked() string { return fmt.Sprintf("-m mark --mark %#x/%#x", l.mark, l.mark) }
 
 // natChains renders how packets find their service port, children first.
-func (l layout) natChains(t *service.Table) []chain {
+func (l layout) natChains(t *service.Table) []xtables.Chain {
 	clusterIPs, externalIPs, nodePorts := natEntries(t)
 	cluster := tree{addressShape(l.family, "-d"), prefixClusterTree}
 	external := tree{addressShape(l.family, "-d"), prefixExternalTree}
-	services := newChain(chainServices)
+	services := xtables.NewChain(chainServices)
 	chains := slices.Concat(
 		l.frontends(services, chainClusterIPs, cluster, clusterIPs, cluster.ways(clusterIPs), outsiderMatch(t)),
 		l.frontends(services, chainExternalIPs, external, externalIPs, external.ways(externalIPs), ""),
 		l.frontends(services, chainNodePorts, tree{keyShape{}, prefixNodePortTree}, nodePorts, l.toNode(t.NodePorts), ""),
 	)
-	return append(chains, services.chain)
+	return append(chains, services.Chain)
 }
 
 // frontends renders one tree of frontends into a chain of its own, and the ways that lead there into services. Before the tree the
 // mark for masquerading is set for the clients that match, and behind it the packets that no frontend wanted lose it again: so it
 // costs two rules, and not one for each Service. The mark is invisible outside, as nothing runs in between.
-func (l layout) frontends(services *chainWriter, name string, t tree, entries []entry, ways []string, clients string) []chain {
+func (l layout) frontends(services *xtables.ChainWriter, name string, t tree, entries []entry, ways []string, clients string) []xtables.Chain {
 	if clients == nobody || len(entries) == 0 {
 		return branch(services, name, t, entries, ways)
 	}
-	w := newChain(name)
-	w.rule(clients, l.setMark())
+	w := xtables.NewChain(name)
+	w.Rule(clients, l.setMark())
 	below := t.rules(w, entries)
-	w.rule(l.clearMark())
+	w.Rule(l.clearMark())
 	for _, match := range ways {
-		services.rule(match, "-j", name)
+		services.Rule(match, "-j", name)
 	}
-	return append(below, w.chain)
+	return append(below, w.Chain)
 }
 
 // branch renders a tree in a chain of its own, and the ways that lead there.
-func branch(from *chainWriter, name string, t tree, entries []entry, ways []string) []chain {
-	w := newChain(name)
+func branch(from *xtables.ChainWriter, name string, t tree, entries []entry, ways []string) []xtables.Chain {
+	w := xtables.NewChain(name)
 	below := t.rules(w, entries)
 	if len(entries) > 0 {
 		for _, match := range ways {
-			from.rule(match, "-j", name)
+			from.Rule(match, "-j", name)
 		}
 	}
-	return append(below, w.chain)
+	return append(below, w.Chain)
 }
 
 // nobody is a match that is never rendered.
@@ -99,25 +93,12 @@ func outsiderMatch(t *service.Table) string {
 			case service.MasqueradeAll:
 				return ""
 			case service.MasqueradeOutsiders:
-				return "! " + podMatch(t.Pods)
+				return "! " + xtables.PodMatch(t.Pods)
 			}
 			return nobody
 		}
 	}
 	return nobody
-}
-
-// podMatch matches the packets of pods; empty if they cannot be told.
-func podMatch(pods service.LocalTraffic) string {
-	switch {
-	case pods.Sources.IsValid():
-		return "-s " + pods.Sources.Masked().String()
-	case pods.Interface != "":
-		return "-i " + pods.Interface
-	case pods.InterfacePrefix != "":
-		return "-i " + pods.InterfacePrefix + "+"
-	}
-	return ""
 }
 
 // toNode lists matches for packets to the addresses of the node on which node ports answer.
@@ -169,10 +150,10 @@ func frontendKey(f service.Frontend, protocol service.Protocol) key {
 
 // postroutingChains renders masquerading. Only this node's own pods can reach themselves through a Service here, and so
 // the chain for that has a rule for each of them and not for each endpoint.
-func (l layout) postroutingChains(t *service.Table, pods neighbors) []chain {
-	masquerade := newChain(chainMasquerade)
+func (l layout) postroutingChains(t *service.Table, pods service.Neighbors) []xtables.Chain {
+	masquerade := xtables.NewChain(chainMasquerade)
 	// The mark goes, or an overlay network that wraps the packet and sends it through here again would see it masqueraded twice.
-	masquerade.rule(l.clearMark())
+	masquerade.Rule(l.clearMark())
 	target, random := "-j MASQUERADE", ""
 	if t.MasqueradeAddress.IsValid() {
 		target = "-j SNAT --to-source " + t.MasqueradeAddress.String()
@@ -180,18 +161,18 @@ func (l layout) postroutingChains(t *service.Table, pods neighbors) []chain {
 	if l.randomPort {
 		random = "--random-fully"
 	}
-	masquerade.rule(target, random)
+	masquerade.Rule(target, random)
 	entries := make([]entry, 0, len(pods))
 	for addr := range maps.Keys(pods) {
 		host := netip.PrefixFrom(addr, addr.BitLen()).String()
 		entries = append(entries, entry{addressKey(addr), "-d " + host + " -j " + chainMasquerade})
 	}
-	hairpin := newChain(chainHairpin)
+	hairpin := xtables.NewChain(chainHairpin)
 	below := tree{addressShape(l.family, "-s"), prefixHairpinTree}.rules(hairpin, entries)
-	postrouting := newChain(chainPostrouting)
-	postrouting.rule(l.marked(), "-j", chainMasquerade)
+	postrouting := xtables.NewChain(chainPostrouting)
+	postrouting.Rule(l.marked(), "-j", chainMasquerade)
 	if len(pods) > 0 {
-		postrouting.rule("-m conntrack --ctstate DNAT -j", chainHairpin)
+		postrouting.Rule("-m conntrack --ctstate DNAT -j", chainHairpin)
 	}
-	return slices.Concat([]chain{masquerade.chain}, below, []chain{hairpin.chain, postrouting.chain})
+	return slices.Concat([]xtables.Chain{masquerade.Chain}, below, []xtables.Chain{hairpin.Chain, postrouting.Chain})
 }

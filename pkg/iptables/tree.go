@@ -3,6 +3,8 @@ package iptables
 import (
 	"slices"
 	"strings"
+
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // inline is how many entries that share their next digit a tree lists one by one rather than in a chain of their own. A
@@ -41,9 +43,9 @@ type tree struct {
 
 // rules writes the tree into w, which may hold other rules around it, and returns the chains below it, children first. A
 // packet that matches no entry comes out of w's rules again.
-func (t tree) rules(w *chainWriter, entries []entry) []chain {
+func (t tree) rules(w *xtables.ChainWriter, entries []entry) []xtables.Chain {
 	slices.SortFunc(entries, compareEntries)
-	var below []chain
+	var below []xtables.Chain
 	// Jumps, not gotos: a packet that matches nothing has to come back to the rules behind the tree.
 	t.level(w, entries, place{jump: "-j"}, &below)
 	return below
@@ -69,7 +71,7 @@ type place struct {
 }
 
 // level writes the rules that decide between entries, which are sorted.
-func (t tree) level(w *chainWriter, entries []entry, at place, below *[]chain) {
+func (t tree) level(w *xtables.ChainWriter, entries []entry, at place, below *[]xtables.Chain) {
 	if len(entries) == 0 {
 		return
 	}
@@ -79,15 +81,15 @@ func (t tree) level(w *chainWriter, entries []entry, at place, below *[]chain) {
 		entries = entries[len(group):]
 		if len(group) <= inline || at.depth == deepest {
 			for _, e := range group {
-				w.rule(t.shape.match(e.key, at.known), e.action)
+				w.Rule(t.shape.match(e.key, at.known), e.action)
 			}
 			continue
 		}
 		prefix := group[0].key[:common(group[0].key, group[len(group)-1].key)]
-		child := newChain(t.chainName(prefix))
+		child := xtables.NewChain(t.chainName(prefix))
 		t.level(child, group, place{at.depth + 1, len(prefix), "-g"}, below)
-		*below = append(*below, child.chain)
-		w.rule(t.shape.match(prefix, at.known), at.jump, child.name)
+		*below = append(*below, child.Chain)
+		w.Rule(t.shape.match(prefix, at.known), at.jump, child.Name())
 	}
 }
 
@@ -102,7 +104,7 @@ func sameDigit(entries []entry, at int) []entry {
 }
 
 func (t tree) chainName(prefix key) string {
-	if len(t.prefix)+len(prefix) <= maxChainName {
+	if len(t.prefix)+len(prefix) <= xtables.MaxChainName {
 		return t.prefix + prefix.hex()
 	}
 	return t.prefix + hash(string(prefix), 16)

@@ -10,12 +10,13 @@ import (
 
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
+	"github.com/fairlead/fairlead/pkg/xtables/xtablestest"
 )
 
 // depth is the longest way through jumps and gotos from a chain down.
-func depth(k *fakeKernel, table, chain string) int {
+func depth(k *xtablestest.Kernel, table, chain string) int {
 	deepest := 0
-	for _, rule := range k.rules.Rules(table, chain) {
+	for _, rule := range k.Rules.Rules(table, chain) {
 		if to := target(rule); to != "" {
 			deepest = max(deepest, 1+depth(k, table, to))
 		}
@@ -75,7 +76,7 @@ func TestNoAddressesMakeATreeDeeperThanTheKernelTakes(t *testing.T) {
 		}
 		b.SetSlice(servicetest.Slice("web", "web-1", []string{"8080"}, endpoints...))
 		table, _, _ := b.Build()
-		k := newFakeKernel()
+		k := newKernel()
 		if err := testBackend(Options{Family: family}, k).Sync(t.Context(), table, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +96,7 @@ func TestTheWayToAServiceIsShort(t *testing.T) {
 		b.SetSlice(servicetest.Slice(name, name, []string{"8080"}, fmt.Sprintf("10.244.%d.%d", i/250, i%250+1)))
 	}
 	table, _, _ := b.Build()
-	k := newFakeKernel()
+	k := newKernel()
 	if err := testBackend(Options{Family: service.IPv4}, k).Sync(t.Context(), table, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestTheWayToAServiceIsShort(t *testing.T) {
 	rules := map[int]int{}
 	var walk func(chain string, level int)
 	walk = func(chain string, level int) {
-		list := k.rules.Rules("nat", chain)
+		list := k.Rules.Rules("nat", chain)
 		rules[level] = max(rules[level], len(list))
 		for _, rule := range list {
 			if to := target(rule); to != "" {

@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"context"
@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// Verify compares the kernel's rules with what the last Sync wrote, and names what differs. It changes none of them, and finds
-// nothing while the last Sync has failed: the next one reads the kernel anyway. The first time, it also removes what an earlier
+// Verify compares the kernel's rules with what was last written, and names what differs. It changes none of them, and finds
+// nothing where it is not known what was written: the kernel is read then anyway. The first time, it also removes what an earlier
 // Fairlead has left in the variant that is not used.
-func (b *Backend) Verify(ctx context.Context) (drift []string, err error) {
-	if b.table == nil {
+func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
+	if r.written == nil {
 		return nil, nil
 	}
-	b.leaveOther(ctx)
-	have, err := b.read(ctx)
+	r.leaveOther(ctx)
+	have, err := readKernel(ctx, r.kernel, r.owner)
 	if err != nil {
 		return nil, err
 	}
-	for _, table := range slices.Sorted(maps.Keys(have.chains)) {
-		drift = append(drift, compareChains(table, b.written[table], have.chains[table])...)
+	for _, table := range eitherTable(r.written, have.chains) {
+		drift = append(drift, compareChains(table, r.written[table], have.chains[table])...)
 	}
-	for _, j := range jumps {
+	for _, j := range r.owner.Jumps {
 		if !have.hasJump(j) {
-			drift = append(drift, fmt.Sprintf("%s %s: the jump to %s is gone", j.table, j.from, j.to))
+			drift = append(drift, fmt.Sprintf("%s %s: the jump to %s is gone", j.Table, j.From, j.To))
 		}
 	}
 	return drift, nil

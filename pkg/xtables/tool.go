@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"bytes"
@@ -27,20 +27,29 @@ const exitLocked = 4
 // ErrLocked says that another program held the xtables lock all the time.
 var ErrLocked = errors.New("another program holds the xtables lock")
 
-// tool is one variant of the iptables programs, for one family.
+// tool is a Kernel by one variant of the iptables programs.
 type tool struct {
 	variant       Variant
 	save, restore string // paths
 	rules         *goiptables.IPTables
 }
 
-func newTool(ctx context.Context, f service.Family, v Variant) (*tool, error) {
+// Open finds the programs of a variant. With Auto, or none, it finds out first which variant is in use.
+func Open(ctx context.Context, f service.Family, v Variant) (Kernel, error) {
 	if v == "" || v == Auto {
 		var err error
 		if v, err = detect(ctx); err != nil {
 			return nil, err
 		}
 	}
+	t, err := newTool(f, v)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func newTool(f service.Family, v Variant) (*tool, error) {
 	t := &tool{variant: v}
 	var paths [3]string
 	for i, action := range []string{"save", "restore", ""} {
@@ -62,14 +71,13 @@ func newTool(ctx context.Context, f service.Family, v Variant) (*tool, error) {
 	return t, nil
 }
 
-// Variant is the variant that the tool is of.
+// Variant implements Kernel.
 func (t *tool) Variant() Variant { return t.variant }
 
-// RandomFully reports whether MASQUERADE can choose ports at random, which keeps two connections made at the same moment
-// from getting the same one and losing a packet (kubernetes#56903).
+// RandomFully implements Kernel.
 func (t *tool) RandomFully() bool { return t.rules.HasRandomFully() }
 
-// Save writes all rules of all tables, as iptables-save prints them, to out.
+// Save implements Kernel.
 func (t *tool) Save(ctx context.Context, out io.Writer) error {
 	cmd := exec.CommandContext(ctx, t.save)
 	var stderr bytes.Buffer
@@ -80,7 +88,7 @@ func (t *tool) Save(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// Restore applies text. Each table in it changes at once or not at all.
+// Restore implements Kernel.
 func (t *tool) Restore(ctx context.Context, text []byte) error {
 	input, err := memoryFile(text)
 	if err != nil {
@@ -120,10 +128,10 @@ func memoryFile(text []byte) (*os.File, error) {
 	return file, nil
 }
 
-// Delete takes a jump out again.
-func (t *tool) Delete(j jump) error {
-	if err := t.rules.Delete(j.table, j.from, j.spec()...); err != nil {
-		return fmt.Errorf("delete the jump to %s from %s %s: %w", j.to, j.table, j.from, lockError(err))
+// Delete implements Kernel.
+func (t *tool) Delete(j Jump) error {
+	if err := t.rules.Delete(j.Table, j.From, strings.Fields(j.rule())...); err != nil {
+		return fmt.Errorf("delete the jump to %s from %s %s: %w", j.To, j.Table, j.From, lockError(err))
 	}
 	return nil
 }
@@ -135,8 +143,3 @@ func lockError(err error) error {
 	}
 	return err
 }
-
-func (j jump) spec() []string { return append(append([]string(nil), j.match...), "-j", j.to) }
-
-// line is the jump as iptables-save prints it.
-func (j jump) line() string { return "-A " + j.from + " " + strings.Join(j.spec(), " ") }

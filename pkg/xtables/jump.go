@@ -1,0 +1,21 @@
+package xtables
+
+import (
+	"strings"
+)
+
+// Jump is a rule that leads from a chain of somebody else, mostly a built-in one, into one of an owner's.
+type Jump struct {
+	Table, From string
+	Match       string // as iptables-save spells it; may be empty
+	To          string
+}
+
+// builtin lists the chains that belong to nobody.
+var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+
+// rule is the jump without its chain.
+func (j Jump) rule() string { return strings.TrimSpace(j.Match + " -j " + j.To) }
+
+// String is the jump as iptables-save prints it.
+func (j Jump) String() string { return "-A " + j.From + " " + j.rule() }

@@ -1,0 +1,103 @@
+package xtables
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// saved is what of an owner's the kernel holds.
+type saved struct {
+	chains map[string]checksums // by table
+	jumps  []Jump               // every rule outside of its chains that leads to one of them
+}
+
+// hasJump reports whether the kernel has a jump just as we write it.
+func (s *saved) hasJump(j Jump) bool { return slices.Contains(s.jumps, j) }
+
+// readKernel asks the kernel what it holds of an owner's.
+func readKernel(ctx context.Context, k Kernel, o Owner) (*saved, error) {
+	out, in := io.Pipe()
+	type result struct {
+		*saved
+		error
+	}
+	done := make(chan result, 1)
+	go func() {
+		have, err := readSaved(out, o)
+		out.CloseWithError(err)
+		done <- result{have, err}
+	}()
+	// Not the other way round: a program started from another thread might run in another network namespace than the caller.
+	err := k.Save(ctx, in)
+	in.CloseWithError(err)
+	have := <-done
+	if err := cmp.Or(err, have.error); err != nil {
+		return nil, fmt.Errorf("read the kernel's rules: %w", err)
+	}
+	return have.saved, nil
+}
+
+// reader reads the output of iptables-save line by line.
+type reader struct {
+	owner    Owner
+	declared []byte // how a line begins that declares a chain with the owner's prefix
+	leads    []byte // what a rule has in it that leads to one
+
+	saved  saved
+	table  string
+	chains checksums // of the table; nil before the first
+}
+
+// readSaved reads the output of iptables-save. What is not the owner's it passes over, whatever it looks like.
+func readSaved(from io.Reader, o Owner) (*saved, error) {
+	r := reader{owner: o, declared: []byte(":" + o.Prefix), leads: []byte("-j " + o.Prefix), saved: saved{chains: map[string]checksums{}}}
+	lines := bufio.NewScanner(from)
+	lines.Buffer(make([]byte, 64<<10), 1<<20)
+	for lines.Scan() {
+		r.line(lines.Bytes())
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read what iptables-save prints: %w", err)
+	}
+	return &r.saved, nil
+}
+
+func (r *reader) line(line []byte) {
+	switch {
+	case bytes.HasPrefix(line, []byte("*")):
+		r.table = string(line[1:])
+		if r.saved.chains[r.table] == nil {
+			r.saved.chains[r.table] = checksums{}
+		}
+		r.chains = r.saved.chains[r.table]
+	case r.chains == nil:
+	case bytes.HasPrefix(line, r.declared):
+		name, _, _ := strings.Cut(string(line[1:]), " ")
+		if r.owner.Ours(name) {
+			r.chains[name] = empty
+		}
+	case bytes.HasPrefix(line, []byte("-A ")):
+		r.rule(line)
+	}
+}
+
+func (r *reader) rule(line []byte) {
+	name, rest, _ := bytes.Cut(line[len("-A "):], []byte(" "))
+	if sum, known := r.chains[string(name)]; known {
+		r.chains[string(name)] = sum.then(line)
+		return
+	}
+	if bytes.HasPrefix(name, []byte(r.owner.Prefix)) || !bytes.Contains(rest, r.leads) {
+		return
+	}
+	match, to, _ := strings.Cut(string(rest), "-j ")
+	if _, known := r.chains[to]; known {
+		r.saved.jumps = append(r.saved.jumps, Jump{Table: r.table, From: string(name), Match: strings.TrimSpace(match), To: to})
+	}
+}

@@ -1,0 +1,84 @@
+package xtables
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/klog/v2"
+)
+
+// Write hands what was planned to the kernel, in this order; what changes nothing is left out, and nothing is run where nothing
+// changes. A chain that somebody else's rule leads to cannot be removed, and must not keep all the rest from being written: it
+// stays, empty, and is named once.
+func (r *Ruleset) Write(ctx context.Context, sections ...Section) error {
+	r.planJumps(sections)
+	if err := r.restore(ctx, sections); err != nil {
+		r.Forget()
+		return err
+	}
+	r.found = nil
+	return nil
+}
+
+func (r *Ruleset) restore(ctx context.Context, sections []Section) error {
+	err := restore(ctx, r.kernel, sections)
+	if err == nil || !slices.ContainsFunc(sections, func(s Section) bool { return len(s.remove) > 0 }) {
+		return err
+	}
+	have, readErr := readKernel(ctx, r.kernel, r.owner)
+	if readErr != nil {
+		return err
+	}
+	for i := range sections {
+		s := &sections[i]
+		r.keepStuck(ctx, s, have)
+		// Sections before the one that failed have been applied.
+		s.jumps = slices.DeleteFunc(s.jumps, have.hasJump)
+		s.strays = slices.DeleteFunc(s.strays, func(j Jump) bool { return !have.hasJump(j) })
+	}
+	return restore(ctx, r.kernel, sections)
+}
+
+// keepStuck takes the chains out of a removal that a rule of somebody else leads to.
+func (r *Ruleset) keepStuck(ctx context.Context, s *Section, have *saved) {
+	s.remove = slices.DeleteFunc(s.remove, func(name string) bool {
+		at := slices.IndexFunc(have.jumps, func(j Jump) bool {
+			return j.Table == s.table && j.To == name && !slices.Contains(builtin, j.From)
+		})
+		if at < 0 {
+			return false
+		}
+		s.clear = append(s.clear, name)
+		r.written[s.table][name] = empty
+		if _, said := r.stuck[name]; !said {
+			r.stuck[name] = struct{}{}
+			klog.FromContext(ctx).Info("Cannot remove a chain that another program's rule leads to; take that rule out",
+				"table", s.table, "chain", name, "rule", have.jumps[at].String())
+		}
+		return true
+	})
+}
+
+// restore hands sections to the kernel, in one go unless they are too much for the nft variant.
+func restore(ctx context.Context, k Kernel, sections []Section) error {
+	var text []byte
+	for _, s := range sections {
+		parts := []Section{s}
+		if k.Variant() == NFT {
+			parts = s.cut(chunk)
+		}
+		for i, part := range parts {
+			if i > 0 {
+				if err := k.Restore(ctx, text); err != nil {
+					return err
+				}
+				text = text[:0]
+			}
+			text = part.appendTo(text)
+		}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	return k.Restore(ctx, text)
+}

@@ -1,0 +1,79 @@
+// Package xtablestest has a packet filter in memory, for tests of what is written through pkg/xtables.
+package xtablestest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fairlead/fairlead/e2e/tracer"
+	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
+)
+
+// Kernel is an xtables.Kernel in memory, which counts what it is asked.
+type Kernel struct {
+	Rules    *tracer.Ruleset
+	As       xtables.Variant // the variant that it passes for
+	Saves    int             // how often it was read
+	Restores [][]byte        // the text of each restore that it took
+	Fail     int             // how many restores fail from here on
+}
+
+// New returns a Kernel that nobody has touched.
+func New(as xtables.Variant) *Kernel { return &Kernel{Rules: tracer.New(), As: as} }
+
+// Variant implements xtables.Kernel.
+func (k *Kernel) Variant() xtables.Variant { return k.As }
+
+// RandomFully implements xtables.Kernel.
+func (k *Kernel) RandomFully() bool { return true }
+
+// Save implements xtables.Kernel.
+func (k *Kernel) Save(_ context.Context, out io.Writer) error {
+	k.Saves++
+	_, err := k.Rules.WriteTo(out)
+	return err
+}
+
+// Restore implements xtables.Kernel.
+func (k *Kernel) Restore(_ context.Context, text []byte) error {
+	if k.Fail > 0 {
+		k.Fail--
+		return errors.New("the kernel says no")
+	}
+	k.Restores = append(k.Restores, bytes.Clone(text))
+	return k.Rules.Restore(bytes.NewReader(text))
+}
+
+// Delete implements xtables.Kernel.
+func (k *Kernel) Delete(j xtables.Jump) error {
+	rule := strings.Replace(j.String(), "-A ", "-D ", 1)
+	return k.Rules.Restore(strings.NewReader(fmt.Sprintf("*%s\n%s\nCOMMIT\n", j.Table, rule)))
+}
+
+// TakeRestores returns the text of the restores since the last call.
+func (k *Kernel) TakeRestores() string {
+	text := string(bytes.Join(k.Restores, nil))
+	k.Restores = nil
+	return text
+}
+
+// Open is an xtables.Opener of machines on which these are the kernels of one family, each of another variant. The first is the one
+// in use.
+func Open(kernels ...*Kernel) xtables.Opener {
+	return func(_ context.Context, _ service.Family, v xtables.Variant) (xtables.Kernel, error) {
+		if v == "" || v == xtables.Auto {
+			v = kernels[0].As
+		}
+		for _, k := range kernels {
+			if k.As == v {
+				return k, nil
+			}
+		}
+		return nil, fmt.Errorf("iptables-%s %w", v, xtables.ErrNotInstalled)
+	}
+}
