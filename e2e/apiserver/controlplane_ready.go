@@ -11,9 +11,13 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// startDeadline bounds how long the API server may take to get ready. It takes
-// seconds; a busy machine with a race detector takes more of them.
-const startDeadline = 90 * time.Second
+// startDeadline bounds how long the API server may take to get ready, and
+// askDeadline an answer of it. It takes seconds; a busy machine with a race
+// detector takes more of them, and an emulated one minutes.
+const (
+	startDeadline = 5 * time.Minute
+	askDeadline   = 10 * time.Second
+)
 
 // readyPaths answer with 200 once the API server is of use: it serves, and it
 // has made the objects that every cluster has.
@@ -59,7 +63,7 @@ func (c *ControlPlane) waitFor(ctx context.Context, client *http.Client, path st
 
 // ask returns nil if the answer to a GET of the URL is 200.
 func ask(ctx context.Context, client *http.Client, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askDeadline)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

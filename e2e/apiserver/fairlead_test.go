@@ -208,7 +208,7 @@ func TestNoConnectionFailsWhenFairleadIsKilled(t *testing.T) {
 		for n := range services {
 			c.create(servicetest.Service(fmt.Sprintf("busy-%d", n), fmt.Sprintf("10.96.1.%d", n+1), "80"), slice(n, 20))
 		}
-		c.start("--iptables-min-sync-period", "0")
+		c.start(site.ModeFlag("min-sync-period"), "0")
 		for _, f := range lab.Families {
 			c.Answers(client, "tcp", vip(f, 10))
 		}
@@ -236,7 +236,7 @@ func TestNoConnectionFailsWhenFairleadIsKilled(t *testing.T) {
 		for range kills {
 			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond)
 			c.Stop(syscall.SIGKILL)
-			c.start("--iptables-min-sync-period", "0")
+			c.start(site.ModeFlag("min-sync-period"), "0")
 		}
 		time.Sleep(time.Second)
 		stop()

@@ -73,9 +73,9 @@ type Group struct {
 	Cases []Case
 }
 
-// Groups sorts cases by their flags; no flags come first.
+// Groups sorts cases by their flags, in the order in which these come first.
 func Groups(all []Case) []Group {
-	groups := []Group{{}}
+	var groups []Group
 	for _, c := range all {
 		at := slices.IndexFunc(groups, func(g Group) bool { return g.Flags == c.Flags })
 		if at < 0 {

@@ -1,11 +1,16 @@
 package cases
 
 import (
+	"flag"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fairlead/fairlead/e2e/site"
 )
+
+var only = flag.String("case", "", "send the packets of those cases only whose name contains this")
 
 // TestMain builds the program for the tests that need root; the others can do without either.
 func TestMain(m *testing.M) {
@@ -21,4 +26,14 @@ func needsRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("makes network namespaces: run it as root")
 	}
+}
+
+// chosen are the cases that -case leaves.
+func chosen(t *testing.T) []Case {
+	t.Helper()
+	left := slices.DeleteFunc(All(), func(c Case) bool { return !strings.Contains(c.Name, *only) })
+	if len(left) == 0 {
+		t.Fatalf("no case's name contains %q", *only)
+	}
+	return left
 }

@@ -19,7 +19,7 @@ const atOnce = 24
 func TestPackets(t *testing.T) {
 	needsRoot(t)
 	for _, variant := range site.Variants {
-		for _, group := range Groups(All()) {
+		for _, group := range Groups(chosen(t)) {
 			t.Run(fmt.Sprintf("%s/%s", variant, group.Flags), func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t, variant, group.Flags)
@@ -73,6 +73,9 @@ func (s *stage) play(group Group, round int, wrong map[service.Family]*findings)
 				defer func() { <-slots }()
 				time.Sleep(c.Steps[round].Pause)
 				for _, p := range asked {
+					if site.Mode == site.IPVS {
+						p = c.inIPVS(round, p)
+					}
 					if err := s.ask(s.t.Context(), p); err != nil {
 						wrong[family].add(c, round, p, err)
 					}

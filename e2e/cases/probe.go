@@ -20,6 +20,8 @@ type Probe struct {
 	Client, To string
 	Packet     service.Packet
 	Want       Answer
+	// Any: it is enough if one of the possible endpoints answers.
+	Any bool
 }
 
 // Answer is what must become of a packet.

@@ -99,14 +99,15 @@ func (s *stage) leadVirtualRanges(family lab.Family) {
 		program = "ip6tables-" + s.Variant
 	}
 	world := s.Backbone.AddrPort(family, worldPort).String()
+	rules := "*nat\n"
 	for _, r := range VirtualRanges(service.Family(family)) {
 		s.must(s.Outside.AddRoute(r, s.Node().Address(family)))
 		s.must(s.Nodes[1].AddRoute(r, s.Node().Address(family)))
 		for _, protocol := range []string{"tcp", "udp"} {
-			_, err := s.Backbone.Output(s.t.Context(), program, "-t", "nat", "-A", "PREROUTING", "-d", r.String(), "-p", protocol, "-j", "DNAT", "--to-destination", world)
-			s.must(err)
+			rules += fmt.Sprintf("-A PREROUTING -d %s -p %s -j DNAT --to-destination %s\n", r, protocol, world)
 		}
 	}
+	s.feed(s.Backbone, rules+"COMMIT\n", program+"-restore", "--noflush")
 	s.returnThroughNode(family)
 }
 
@@ -119,10 +120,15 @@ func (s *stage) returnThroughNode(family lab.Family) {
 		fmt.Sprintf("rule add ipproto tcp sport %d table %d", worldPort, worldPort),
 		fmt.Sprintf("rule add ipproto udp sport %d table %d", worldPort, worldPort),
 	}
-	for _, command := range commands {
-		_, err := s.Backbone.Output(s.t.Context(), "ip", append([]string{version}, strings.Fields(command)...)...)
-		s.must(err)
-	}
+	s.feed(s.Backbone, strings.Join(commands, "\n")+"\n", "ip", version, "-batch", "-")
+}
+
+// feed runs a program on a host with a text to read. One that reads many commands is much quicker than many that get one each.
+func (s *stage) feed(host *lab.Host, text, program string, args ...string) {
+	s.t.Helper()
+	command := host.Command(s.t.Context(), program, args...)
+	command.Stdin = strings.NewReader(text)
+	s.must(host.Run(command))
 }
 
 // bendLocalhost makes node2 take node1 for the way to localhost.
@@ -143,11 +149,30 @@ func (s *stage) write(name string, list []Object) {
 	s.Write(name, all...)
 }
 
-// settle waits until all that has been written is in force. What is written last is a Service that moves from pod to pod.
+// settle waits until all that has been written is in force, told by a Service that then moves from pod to pod. It moves three
+// times, and its file is the first to be read: when Fairlead reads the first move it reads all that was written before; when it has
+// read the second one it has handed all of that to the syncs; and when the third one is in force, so is the whole of an earlier sync.
 func (s *stage) settle(round int) {
 	s.t.Helper()
-	const grace = 300 * time.Millisecond // the filter table may be changed after the nat table
-	pod := []string{"a", "c"}[round%2]
+	const moves = 3
+	for move := range moves {
+		pod := []string{"a", "c"}[(round*moves+move)%2]
+		virtual := s.moveTo(pod)
+		for family, addr := range virtual {
+			s.Eventually(fmt.Sprintf("step %d is in force for %s", round+1, family), func() error {
+				answer, err := s.hosts["pod"].Ask(s.t.Context(), "tcp", netip.AddrPortFrom(addr, 80), lab.Timeout(time.Second), lab.Reset())
+				if err == nil && answer.Server != s.hosts[pod].AddrPort(family, 8080) {
+					err = fmt.Errorf("%s answered", answer.Server)
+				}
+				return err
+			})
+		}
+	}
+}
+
+// moveTo puts a pod behind the Service that tells what is in force, and returns the addresses of that.
+func (s *stage) moveTo(pod string) map[lab.Family]netip.Addr {
+	s.t.Helper()
 	var objects []Object
 	virtual := map[lab.Family]netip.Addr{}
 	for _, family := range lab.Families {
@@ -158,15 +183,6 @@ func (s *stage) settle(round int) {
 		objects = append(objects, servicetest.Service(name, virtual[family].String(), "80"),
 			servicetest.Slice(name, name, []string{"8080"}, s.hosts[pod].Address(family).String()))
 	}
-	s.write("zzz", objects)
-	for family, addr := range virtual {
-		s.Eventually(fmt.Sprintf("step %d is in force for %s", round+1, family), func() error {
-			answer, err := s.hosts["pod"].Ask(s.t.Context(), "tcp", netip.AddrPortFrom(addr, 80), lab.Timeout(time.Second), lab.Reset())
-			if err == nil && answer.Server != s.hosts[pod].AddrPort(family, 8080) {
-				err = fmt.Errorf("%s answered", answer.Server)
-			}
-			return err
-		})
-	}
-	time.Sleep(grace)
+	s.write("000", objects)
+	return virtual
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // churnFlags let Fairlead sync as often as it can and look for drift all the time.
-var churnFlags = []string{"--iptables-min-sync-period", "100ms", "--iptables-sync-period", "5s"}
+var churnFlags = []string{site.ModeFlag("min-sync-period"), "100ms", site.ModeFlag("sync-period"), "5s"}
 
 // TestChurn changes everything at random, under connections to Services that do not change. None of these may fail; nothing may
 // be left behind; the rules must be those that a new Fairlead makes of the same objects; and Fairlead must not grow.

@@ -68,17 +68,5 @@ func (c *cluster) register(node *lab.Host) {
 // fairlead starts Fairlead on the first node, with the settings it has by default but for those given.
 func (c *cluster) fairlead(flags ...string) *lab.Process {
 	c.t.Helper()
-	return startFairlead(c.t, c.Site, append([]string{"--kubeconfig", c.Kubeconfig(c.plane)}, flags...)...)
-}
-
-// startFairlead is for those who have to know the process, which a Site keeps to itself.
-func startFairlead(t *testing.T, s *site.Site, flags ...string) *lab.Process {
-	t.Helper()
-	args := append([]string{"--hostname-override", s.Node().Name, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant,
-		"--conntrack-max-per-core", "0", "-v", "2"}, flags...)
-	p, err := s.Node().StartProcess(site.Program, args, &s.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return c.StartProcess(append([]string{"--kubeconfig", c.Kubeconfig(c.plane)}, flags...)...)
 }

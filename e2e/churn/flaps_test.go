@@ -38,7 +38,7 @@ func TestInterfaceFlaps(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		process := startFairlead(t, s, "--manifests", s.Manifests, "--nodeport-addresses", "198.51.100.0/24,2001:db8:51::/64")
+		process := s.StartProcess("--manifests", s.Manifests, "--nodeport-addresses", "198.51.100.0/24,2001:db8:51::/64")
 		for _, f := range lab.Families {
 			s.Answers(s.Node(), "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 		}

@@ -103,7 +103,7 @@ func TestNoConnectionFailsWhileEndpointsAreReplaced(t *testing.T) {
 			}
 		}
 		window(0)
-		s.Start("--iptables-min-sync-period", "0")
+		s.Start(site.ModeFlag("min-sync-period"), "0")
 		for _, f := range lab.Families {
 			s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
 		}

@@ -125,7 +125,7 @@ func TestATakenHealthCheckPortIsSaidOnceAndTriedAgain(t *testing.T) {
 	svc := site.DualStack("balanced", 11, "80")
 	svc.Spec.Type, svc.Spec.ExternalTrafficPolicy, svc.Spec.HealthCheckNodePort = "LoadBalancer", "Local", 32000
 	s.Write("balanced", svc)
-	s.Start("--iptables-sync-period", "1s")
+	s.Start(site.ModeFlag("sync-period"), "1s")
 	s.Says("FailedToStartServiceHealthcheck")
 	s.Answers(s.Outside, "tcp", s.Node().AddrPort(lab.IPv4, 30080))
 	if err := taken.Close(); err != nil {

@@ -19,6 +19,16 @@ import (
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
+// ownChain is the chain of Fairlead's that PREROUTING leads to in the nat table, and refusingChain the one that refuses packets.
+var ownChain, refusingChain = chains()
+
+func chains() (own, refusing string) {
+	if site.Mode == site.IPVS {
+		return "FLV-PREROUTING", "FLV-FILTER"
+	}
+	return "FL-SERVICES", "FL-FILTER"
+}
+
 // webSite is a site with one Service, cluster IP 10, and a pod behind it.
 func webSite(t *testing.T, variant string) (s *site.Site, client, server *lab.Host) {
 	t.Helper()
@@ -46,7 +56,7 @@ func TestBadObjectsAreNamedOnceAndTheRestIsServed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.Manifests, "not.yaml"), []byte("kind: Service\n\tname: tab"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Start("--iptables-sync-period", "500ms")
+	s.Start(site.ModeFlag("sync-period"), "500ms")
 	webAnswers(s, client)
 	s.Answers(client, "tcp", netip.MustParseAddrPort("10.96.0.77:80"))
 	// Every further look at the objects must keep quiet about what has been said.
@@ -63,7 +73,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 	site.ForEachVariant(t, func(t *testing.T, variant string) {
 		s, client, _ := webSite(t, variant)
 		s.Write("empty", site.DualStack("empty", 11, "80"))
-		s.Start("--iptables-sync-period", "1s")
+		s.Start(site.ModeFlag("sync-period"), "1s")
 		webAnswers(s, client)
 		before := s.Rules(lab.IPv4)
 		damages := []struct {
@@ -71,9 +81,9 @@ func TestFlushedRulesComeBack(t *testing.T) {
 			args []string
 		}{
 			{"a table is flushed", []string{"-t", "nat", "-F"}},
-			{"a jump is taken out", []string{"-t", "nat", "-D", "PREROUTING", "-j", "FL-SERVICES"}},
-			{"a rule is put into a chain", []string{"-t", "nat", "-I", "FL-SERVICES", "-j", "RETURN"}},
-			{"a chain of the filter table is emptied", []string{"-t", "filter", "-F", "FL-FILTER"}},
+			{"a jump is taken out", []string{"-t", "nat", "-D", "PREROUTING", "-j", ownChain}},
+			{"a rule is put into a chain", []string{"-t", "nat", "-I", ownChain, "-j", "RETURN"}},
+			{"a chain of the filter table is emptied", []string{"-t", "filter", "-F", refusingChain}},
 		}
 		for _, d := range damages {
 			t.Run(d.name, func(t *testing.T) {
@@ -99,7 +109,8 @@ func TestCleanupLeavesWhatOthersMade(t *testing.T) {
 	site.ForEachVariant(t, func(t *testing.T, variant string) {
 		s, client, _ := webSite(t, variant)
 		foreign := "*filter\n:FL-OATING - [0:0]\n:OTHER - [0:0]\n-A INPUT -p tcp -m tcp --dport 1 -j OTHER\n-A FL-OATING -j DROP\n-A OTHER -j RETURN\nCOMMIT\n" +
-			"*nat\n:KUBE-MARK-DROP - [0:0]\n-A POSTROUTING -p udp -j MASQUERADE\nCOMMIT\n"
+			"*nat\n:KUBE-MARK-DROP - [0:0]\n-A POSTROUTING -p udp -j MASQUERADE\nCOMMIT\n" +
+			"*mangle\n:FLV-OATING - [0:0]\n-A FLV-OATING -j RETURN\nCOMMIT\n"
 		families := map[lab.Family]string{lab.IPv4: "iptables-", lab.IPv6: "ip6tables-"}
 		before := map[lab.Family]string{}
 		for f, program := range families {
@@ -114,7 +125,7 @@ func TestCleanupLeavesWhatOthersMade(t *testing.T) {
 		webAnswers(s, client)
 		s.Stop(syscall.SIGTERM)
 		for f := range families {
-			if !strings.Contains(s.Rules(f), "FL-SERVICES") {
+			if !strings.Contains(s.Rules(f), ownChain) {
 				t.Errorf("%s: the rules did not outlive Fairlead", f)
 			}
 		}
@@ -164,7 +175,7 @@ func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 	s, client, _ := webSite(t, "auto")
 	programs := t.TempDir()
 	command := s.Node().Command(t.Context(), site.Program, "--manifests", s.Manifests, "--hostname-override", s.Node().Name,
-		"--conntrack-max-per-core", "0", "--iptables-sync-period", "1s", "--iptables-min-sync-period", "100ms")
+		"--conntrack-max-per-core", "0", "--proxy-mode", site.Mode, site.ModeFlag("sync-period"), "1s", site.ModeFlag("min-sync-period"), "100ms")
 	command.Env = []string{"PATH=" + programs}
 	command.Stdout, command.Stderr = &s.Log, &s.Log
 	if err := s.Node().Start(command); err != nil {
@@ -223,7 +234,7 @@ func TestTheVariantInUseIsFound(t *testing.T) {
 			}
 			s.Start()
 			webAnswers(s, client)
-			if s.Variant = test.want; !strings.Contains(s.Rules(lab.IPv4), "FL-SERVICES") {
+			if s.Variant = test.want; !strings.Contains(s.Rules(lab.IPv4), ownChain) {
 				t.Errorf("the rules are not in %s", test.want)
 			}
 		})

@@ -20,14 +20,11 @@ import (
 	"github.com/fairlead/fairlead/e2e/lab"
 )
 
-// Variants are the kernel interfaces that everything is tried on.
-var Variants = []string{"legacy", "nft"}
-
 // PodCIDRs are the addresses of the lab's pods.
 const PodCIDRs = "10.244.0.0/16,fd00:10:244::/48"
 
 // patience is how long a change may take to show.
-const patience = 20 * time.Second
+var patience = Patience(20 * time.Second)
 
 // Site is a lab with Fairlead on its first node.
 type Site struct {
@@ -71,15 +68,26 @@ func (s *Site) Start(flags ...string) {
 	s.StartOn(append([]string{"--manifests", s.Manifests}, flags...)...)
 }
 
-// StartOn runs Fairlead on the first node, with the flags that every test needs and those that say where its objects are.
+// StartOn runs Fairlead on the first node, with the flags that say where its objects are, and syncs without much delay.
 func (s *Site) StartOn(flags ...string) {
 	s.t.Helper()
-	args := append([]string{"--hostname-override", s.Node().Name, "--cluster-cidr", PodCIDRs, "--iptables-variant", s.Variant,
-		"--iptables-min-sync-period", "100ms", "--conntrack-max-per-core", "0", "-v", "2"}, flags...)
-	var err error
-	if s.process, err = s.Node().StartProcess(Program, args, &s.Log); err != nil {
+	s.process = s.StartProcess(append([]string{ModeFlag("min-sync-period"), "100ms"}, flags...)...)
+}
+
+// StartProcess is for those who have to know the process, or want the usual settings: it runs Fairlead on the first node in the
+// mode under test, with the flags that a lab needs and those given.
+func (s *Site) StartProcess(flags ...string) *lab.Process {
+	s.t.Helper()
+	args := []string{"--hostname-override", s.Node().Name, "--cluster-cidr", PodCIDRs, "--iptables-variant", s.Variant,
+		"--conntrack-max-per-core", "0", "-v", "2"}
+	if Mode != iptablesMode {
+		args = append(args, "--proxy-mode", Mode)
+	}
+	process, err := s.Node().StartProcess(Program, append(args, flags...), &s.Log)
+	if err != nil {
 		s.t.Fatal(err)
 	}
+	return process
 }
 
 // Stop ends Fairlead by a signal. It has to end well, unless it is killed.
