@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -24,12 +25,12 @@ func BenchmarkCompile(b *testing.B) {
 	var services []*corev1.Service
 	var slices []*discoveryv1.EndpointSlice
 	for i := range cluster {
-		svc, slice := cluster[i].Objects()
+		svc, slice := objects(&cluster[i])
 		services, slices = append(services, svc), append(slices, slice)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		builder := NewBuilder(Options{Family: IPv4, NodeName: bench.Node, Pods: LocalTraffic{Sources: bench.Pods}})
+		builder := newBuilder()
 		for i := range services {
 			builder.SetService(services[i])
 			builder.SetSlice(slices[i])
@@ -39,10 +40,30 @@ func BenchmarkCompile(b *testing.B) {
 	b.ReportMetric(float64(retained)/1e6, "retained-MB")
 }
 
+func newBuilder() *Builder {
+	return NewBuilder(Options{Family: IPv4, NodeName: bench.Node, Pods: LocalTraffic{Sources: bench.Pods}})
+}
+
+// objects are those of one Service, each endpoint in a zone, as in a real cluster.
+func objects(s *bench.Service) (*corev1.Service, *discoveryv1.EndpointSlice) {
+	svc, slice := s.Objects()
+	for i := range slice.Endpoints {
+		zone := fmt.Sprintf("zone-%d", i%3)
+		slice.Endpoints[i].Zone = &zone
+	}
+	return svc, slice
+}
+
 // retainedBytes is what a Builder and its Table keep of a large cluster once the objects are gone.
 func retainedBytes() uint64 {
 	before := heap()
-	builder := bench.NewCluster(benchServices, benchEndpoints).Builder()
+	builder := newBuilder()
+	cluster := bench.NewCluster(benchServices, benchEndpoints)
+	for i := range cluster {
+		svc, slice := objects(&cluster[i])
+		builder.SetService(svc)
+		builder.SetSlice(slice)
+	}
 	table, _, _ := builder.Build()
 	after := heap()
 	runtime.KeepAlive(builder)

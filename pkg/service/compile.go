@@ -69,7 +69,7 @@ func (b *Builder) wanted(s *spec) []*Port {
 		if slices.ContainsFunc(ports, func(o *Port) bool { return o.Name == name }) {
 			continue // the API refuses it; the first one counts
 		}
-		ports = append(ports, &Port{Name: name, Frontends: b.frontends(s, p), Affinity: s.affinity})
+		ports = append(ports, &Port{Name: name, Frontends: b.frontends(s, p), Affinity: s.affinity, Scheduling: s.scheduling})
 	}
 	return ports
 }
@@ -77,8 +77,8 @@ func (b *Builder) wanted(s *spec) []*Port {
 // compile makes the ports of a service as they go into the Table, sorted by name.
 func (b *Builder) compile(s *service) (ports []*Port, problems []Problem) {
 	for _, w := range s.wanted {
-		port := &Port{Name: w.Name, Affinity: w.Affinity}
-		found := gather(s.slices, w.Name, b.node.Zone)
+		port := &Port{Name: w.Name, Affinity: w.Affinity, Scheduling: w.Scheduling}
+		found := gather(s.slices, w.Name, b.node.Zone, s.spec.weights)
 		port.Endpoints = found.cluster()
 		if slices.ContainsFunc(w.Frontends, func(f Frontend) bool { return f.Scope != Cluster }) {
 			port.Local = found.local()

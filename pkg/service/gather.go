@@ -18,7 +18,7 @@ type foundEndpoint struct {
 // gather finds the endpoints of a service port in all slices. A pod that is being replaced may stand in two slices at once, and a
 // pod's address may go to a new pod before the old one has left its slice: of one address, the entry that is not terminating
 // counts, and of those the one that is ready.
-func gather(slicesByName map[string]*endpointSlice, name PortName, zone string) found {
+func gather(slicesByName map[string]*endpointSlice, name PortName, zone string, weights weights) found {
 	var all found
 	for _, s := range slicesByName {
 		for _, p := range s.ports {
@@ -29,7 +29,7 @@ func gather(slicesByName map[string]*endpointSlice, name PortName, zone string) 
 			for i := range s.endpoints {
 				e := &s.endpoints[i]
 				all = append(all, foundEndpoint{
-					Endpoint: Endpoint{netip.AddrPortFrom(e.address, p.port), e.place},
+					Endpoint: Endpoint{netip.AddrPortFrom(e.address, p.port), e.place, weights.of(e)},
 					ready:    e.ready, serving: e.serving, terminating: e.terminating,
 					node: e.nodeHints, zone: s.hintedFor(e, zone),
 				})
@@ -43,7 +43,8 @@ func gather(slicesByName map[string]*endpointSlice, name PortName, zone string) 
 // compare orders by address, and puts the entry that counts first.
 func (e foundEndpoint) compare(o foundEndpoint) int {
 	return cmp.Or(e.Address.Compare(o.Address), compareBool(e.terminating, o.terminating), compareBool(o.ready, e.ready),
-		compareBool(o.serving, e.serving), cmp.Compare(o.Place, e.Place), cmp.Compare(o.node, e.node), cmp.Compare(o.zone, e.zone))
+		compareBool(o.serving, e.serving), cmp.Compare(o.Place, e.Place), cmp.Compare(o.node, e.node), cmp.Compare(o.zone, e.zone),
+		cmp.Compare(o.Weight, e.Weight))
 }
 
 // cluster is where traffic goes that any endpoint may have: the ready ones, nearest first where the slices have hints for that,

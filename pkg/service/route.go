@@ -36,7 +36,8 @@ type Verdict struct {
 	Action Action
 	// Service is the port that wants the packet, unless Action is Pass.
 	Service PortName
-	// Destinations is where a forwarded packet may go. Each has the same chance, unless the client has an affinity to one.
+	// Destinations is where a forwarded packet may go. Each has the same chance, unless the client has an affinity to one, or the
+	// mode can spread connections otherwise: Port.Scheduling and Endpoint.Weight change chances, never the destinations.
 	Destinations []Destination
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,6 +27,7 @@ type slicePort struct {
 
 type sliceEndpoint struct {
 	address     netip.Addr
+	location    unique.Handle[location]
 	place       Place
 	ready       bool
 	serving     bool
@@ -138,6 +140,7 @@ func readEndpoint(e *discoveryv1.Endpoint, family Family, node string) (sliceEnd
 	}
 	read := sliceEndpoint{
 		address:     addr,
+		location:    locate(e.NodeName, e.Zone),
 		ready:       isTrue(e.Conditions.Ready, true),
 		serving:     isTrue(e.Conditions.Serving, true),
 		terminating: isTrue(e.Conditions.Terminating, false),

@@ -22,6 +22,9 @@ type spec struct {
 	internal Scope // of the cluster IP
 	external Scope // of all other addresses
 	affinity time.Duration
+	// scheduling and weights say how connections are spread, where the mode has a choice.
+	scheduling Scheduling
+	weights    weights
 	// clients of load-balancer IPs; nil: everybody.
 	clients []netip.Prefix
 	// healthPort is where a load balancer asks for local endpoints; 0: nowhere.
@@ -75,6 +78,7 @@ func readService(svc *corev1.Service, family Family) *spec {
 	s.readPolicies(svc)
 	s.readAffinity(svc)
 	s.readSourceRanges(svc, family)
+	s.readScheduling(svc)
 	return s
 }
 

@@ -65,6 +65,8 @@ type Port struct {
 	Local []Endpoint
 	// Affinity is how long a client stays with an endpoint after its last connection; 0: not at all.
 	Affinity time.Duration
+	// Scheduling is how the Service wants connections spread over its endpoints, where the mode has a choice.
+	Scheduling Scheduling
 	// Serving is every endpoint whose standing flows must be left alone, sorted: all that say they serve, whether new flows
 	// go there or not. It is kept for UDP only, where the end of a flow cannot be seen.
 	Serving []netip.AddrPort
@@ -130,6 +132,8 @@ const (
 type Endpoint struct {
 	Address netip.AddrPort
 	Place   Place
+	// Weight is the endpoint's share beside the others', for schedulers that take one; 0 counts as 1.
+	Weight uint16
 }
 
 // Place says where an endpoint runs, seen from this node.
@@ -167,7 +171,8 @@ func (p *Port) Equal(o *Port) bool {
 	if p == nil || o == nil {
 		return p == o
 	}
-	return p.Name == o.Name && p.Affinity == o.Affinity && slices.EqualFunc(p.Frontends, o.Frontends, Frontend.Equal) &&
+	return p.Name == o.Name && p.Affinity == o.Affinity && p.Scheduling == o.Scheduling &&
+		slices.EqualFunc(p.Frontends, o.Frontends, Frontend.Equal) &&
 		slices.Equal(p.Endpoints, o.Endpoints) && slices.Equal(p.Local, o.Local) && slices.Equal(p.Serving, o.Serving)
 }
 

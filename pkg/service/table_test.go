@@ -336,16 +336,7 @@ func TestProblemsNameTheObjectOnce(t *testing.T) {
 			b := NewBuilder(Options{Family: IPv4, Pods: pods})
 			add(b, test.objects...)
 			table, _, problems := b.Build()
-			if len(problems) != len(test.want) {
-				t.Fatalf("got %d problems: %v", len(problems), problems)
-			}
-			for i, parts := range test.want {
-				for part := range strings.SplitSeq(parts, " … ") {
-					if !strings.Contains(problems[i].String(), part) {
-						t.Errorf("%q does not say %q", problems[i], part)
-					}
-				}
-			}
+			checkProblems(t, problems, test.want)
 			if got := route(t, table, test.packet); got != test.answer {
 				t.Errorf("%s: got %s, want %s", test.packet, got, test.answer)
 			}

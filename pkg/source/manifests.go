@@ -2,7 +2,9 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -102,33 +104,37 @@ func (f *folder) read() {
 	for _, e := range entries {
 		name := e.Name()
 		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)) {
-			present[name] = true
-			f.readFile(name)
+			present[name] = f.readFile(name)
 		}
 	}
 	maps.DeleteFunc(f.files, func(name string, _ *file) bool { return !present[name] })
 	f.handOver()
 }
 
-func (f *folder) readFile(name string) {
+// readFile reports whether there is still such a file.
+func (f *folder) readFile(name string) bool {
 	known := f.files[name]
 	if known == nil {
 		known = &file{}
 		f.files[name] = known
 	}
 	data, err := os.ReadFile(filepath.Join(f.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false // it has gone since the folder was read
+	}
 	var objects []object
 	if err == nil {
 		objects, err = parseManifest(data)
 	}
 	if err == nil {
 		*known = file{objects: objects}
-		return
+		return true
 	}
 	if known.failed != err.Error() {
 		known.failed = err.Error()
 		f.logger.Error(err, "Cannot read a manifest; what it held last stays, correct the file", "file", filepath.Join(f.dir, name))
 	}
+	return true
 }
 
 // handOver tells the handler what differs from what it knows. Of an object that stands in two files, the file that comes

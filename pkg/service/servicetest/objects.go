@@ -40,7 +40,8 @@ func Service(name, clusterIP string, ports ...string) *corev1.Service {
 }
 
 // Slice makes an EndpointSlice of a Service. Its ports are written as those of Service; its endpoints are addresses, with
-// "@node" behind where they are on a node, and then any of "!ready", "!serving", "terminating" after blanks.
+// "@node" behind where they are on a node, and then any of "!ready", "!serving", "terminating" and "zone/NAME"
+// after blanks.
 func Slice(service, name string, ports []string, endpoints ...string) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Namespace: Namespace, Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
@@ -68,16 +69,19 @@ func endpoint(text string) discoveryv1.Endpoint {
 		e.NodeName = &node
 	}
 	yes, no := true, false
-	for _, condition := range words[1:] {
-		switch condition {
+	for _, word := range words[1:] {
+		kind, name, _ := strings.Cut(word, "/")
+		switch kind {
 		case "!ready":
 			e.Conditions.Ready = &no
 		case "!serving":
 			e.Conditions.Serving = &no
 		case "terminating":
 			e.Conditions.Terminating = &yes
+		case "zone":
+			e.Zone = &name
 		default:
-			panic(fmt.Sprintf("endpoint condition %q", condition))
+			panic(fmt.Sprintf("what %q says of an endpoint", word))
 		}
 	}
 	return e

@@ -112,7 +112,25 @@ func (w *World) service(n int, name string) *corev1.Service {
 		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: w.external(w.rand.IntN(5))}}
 	}
 	w.policies(svc)
+	w.spread(svc)
 	return svc
+}
+
+// spread gives a Service annotations about how its connections are spread now and then, some of them nonsense.
+func (w *World) spread(svc *corev1.Service) {
+	if w.rand.IntN(4) != 0 {
+		return
+	}
+	schedulers := []string{"rr", "wrr", "mh", "sh", "", "fastest"}
+	flags := []string{"mh-port", "sh-fallback,sh-port", "flag-1", "turbo"}
+	weights := []string{"node/" + Node + "=5,*=2", "zone/here=3", "node/" + Node + "=1, node/" + OtherNode + "=9", w.pod(3) + "=70", "zone/here=0,*=65536,heavy"}
+	svc.Annotations = map[string]string{
+		service.AnnotationScheduler: schedulers[w.rand.IntN(len(schedulers))],
+		service.AnnotationWeights:   weights[w.rand.IntN(len(weights))],
+	}
+	if w.rand.IntN(2) == 0 {
+		svc.Annotations[service.AnnotationSchedulerFlags] = flags[w.rand.IntN(len(flags))]
+	}
 }
 
 // policies gives a Service some of everything else that the API has.
@@ -169,6 +187,9 @@ func (w *World) setSlice(b *service.Builder, name string) {
 	for range w.endpointCount() {
 		n := w.rand.IntN(worldPods)
 		text := w.pod(n) + []string{"@" + Node, "@" + OtherNode, ""}[n%3]
+		if n%4 != 0 {
+			text += " zone/" + []string{"here", "there"}[n%2]
+		}
 		if w.rand.IntN(8) == 0 {
 			text += []string{" !ready", " !ready terminating", " !ready !serving terminating"}[w.rand.IntN(3)]
 		}
