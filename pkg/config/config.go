@@ -18,11 +18,14 @@ import (
 // Mode is the way in which traffic is forwarded.
 type Mode string
 
-// ModeIPTables forwards by iptables rules.
-const ModeIPTables Mode = "iptables"
+// The modes.
+const (
+	ModeIPTables Mode = "iptables" // by iptables rules
+	ModeIPVS     Mode = "ipvs"     // by the kernel's load balancer IPVS
+)
 
 // Modes lists the modes that there are. This is the one place that names them all.
-var Modes = []Mode{ModeIPTables}
+var Modes = []Mode{ModeIPTables, ModeIPVS}
 
 // Config is all that can be set.
 type Config struct {
@@ -45,6 +48,7 @@ type Config struct {
 	// DropInvalid says whether forwarded packets that conntrack finds invalid are dropped.
 	DropInvalid DropInvalid
 	IPTables    IPTables
+	IPVS        IPVS
 	Conntrack   Conntrack
 }
 
@@ -86,7 +90,8 @@ var dropInvalids = []DropInvalid{DropInvalidOn, DropInvalidOff, DropInvalidAuto}
 
 // IPTables is what can be set for iptables mode.
 type IPTables struct {
-	Variant       string
+	Variant string
+	// MasqueradeBit holds in every mode: all of them leave masquerading to iptables.
 	MasqueradeBit int
 	// LocalhostNodePorts: node ports answer on 127.0.0.1 too.
 	LocalhostNodePorts bool
@@ -117,6 +122,7 @@ func Default() *Config {
 			Variant: string(xtables.Auto), MasqueradeBit: 14, LocalhostNodePorts: true,
 			SyncPeriod: 30 * time.Second, MinSyncPeriod: time.Second,
 		},
+		IPVS:      defaultIPVS(),
 		Conntrack: Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
 	}
 }
@@ -138,10 +144,11 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar((*string)(&c.DropInvalid), "drop-invalid", string(c.DropInvalid), "whether forwarded packets that conntrack finds invalid are dropped: "+oneOf(dropInvalids)+"; auto: unless net.netfilter.nf_conntrack_tcp_be_liberal is set")
 	fs.BoolVar(&c.MasqueradeAll, "masquerade-all", c.MasqueradeAll, "masquerade everything that goes to a cluster IP")
 	fs.StringVar(&c.IPTables.Variant, "iptables-variant", c.IPTables.Variant, "which iptables programs to use: "+oneOf(xtables.Variants)+"; auto: those that the node's other programs use")
-	fs.IntVar(&c.IPTables.MasqueradeBit, "iptables-masquerade-bit", c.IPTables.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31; nothing else on the node may use it")
+	fs.IntVar(&c.IPTables.MasqueradeBit, "iptables-masquerade-bit", c.IPTables.MasqueradeBit, "bit of the packet mark that asks for masquerading, 0 to 31, in every --proxy-mode; nothing else on the node may use it")
 	fs.BoolVar(&c.IPTables.LocalhostNodePorts, "iptables-localhost-nodeports", c.IPTables.LocalhostNodePorts, "let node ports answer on 127.0.0.1 too")
 	fs.DurationVar(&c.IPTables.SyncPeriod, "iptables-sync-period", c.IPTables.SyncPeriod, "how often the rules in the kernel are compared with what they should be")
 	fs.DurationVar(&c.IPTables.MinSyncPeriod, "iptables-min-sync-period", c.IPTables.MinSyncPeriod, "least time from the end of one change of the rules to the start of the next")
+	c.IPVS.addFlags(fs)
 	fs.IntVar(&c.Conntrack.MaxPerCore, "conntrack-max-per-core", c.Conntrack.MaxPerCore, "how many connections the kernel shall be able to track, for each CPU; 0: leave as it is. A higher limit is never lowered")
 	fs.DurationVar(&c.Conntrack.TCPEstablished, "conntrack-tcp-timeout-established", c.Conntrack.TCPEstablished, "how long a TCP connection may be idle before the kernel forgets it; 0: leave as it is")
 	fs.DurationVar(&c.Conntrack.TCPCloseWait, "conntrack-tcp-timeout-close-wait", c.Conntrack.TCPCloseWait, "the same, for one that is half closed; 0: leave as it is")
@@ -150,6 +157,22 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Conntrack.TCPBeLiberal, "conntrack-tcp-be-liberal", c.Conntrack.TCPBeLiberal, "let TCP packets pass that are out of their connection's window")
 	fs.BoolVar(&c.Conntrack.DeleteUnrepliedTCP, "conntrack-delete-unreplied-tcp", c.Conntrack.DeleteUnrepliedTCP, "forget attempts to connect to endpoints that are gone, so that they are made anew")
 	fs.IntVar(&c.Conntrack.Min, "conntrack-min", c.Conntrack.Min, "how many connections the kernel shall be able to track at least, whatever --conntrack-max-per-core says")
+}
+
+// SyncPeriod is how often the kernel is compared with what it should hold, in the chosen mode.
+func (c *Config) SyncPeriod() time.Duration {
+	if c.Mode == ModeIPVS {
+		return c.IPVS.SyncPeriod
+	}
+	return c.IPTables.SyncPeriod
+}
+
+// MinSyncPeriod is the least time between two changes of the kernel, in the chosen mode.
+func (c *Config) MinSyncPeriod() time.Duration {
+	if c.Mode == ModeIPVS {
+		return c.IPVS.MinSyncPeriod
+	}
+	return c.IPTables.MinSyncPeriod
 }
 
 func oneOf[T ~string](values []T) string {

@@ -44,6 +44,11 @@ func (c *Config) Validate() error {
 		f.add("nodeport-addresses", "%w", err)
 	}
 	c.IPTables.validate(&f)
+	c.IPVS.validate(&f)
+	// The bits may be the same where one of them is not used: an iptables node with another masquerade bit has to go on.
+	if c.Mode == ModeIPVS && c.IPVS.MarkBit == c.IPTables.MasqueradeBit {
+		f.add("ipvs-mark-bit", "%d is the bit of --iptables-masquerade-bit already; give one of them another bit", c.IPVS.MarkBit)
+	}
 	c.Conntrack.validate(&f)
 	return errors.Join(f...)
 }
@@ -72,14 +77,23 @@ func interfaceName(f *findings, flag, name string, longest int) {
 
 func (c *IPTables) validate(f *findings) {
 	oneFrom(f, "iptables-variant", xtables.Variant(c.Variant), xtables.Variants)
-	if c.MasqueradeBit < 0 || c.MasqueradeBit > 31 {
-		f.add("iptables-masquerade-bit", "%d is not between 0 and 31", c.MasqueradeBit)
+	markBit(f, "iptables-masquerade-bit", c.MasqueradeBit)
+	periods(f, "iptables", c.SyncPeriod, c.MinSyncPeriod)
+}
+
+func markBit(f *findings, flag string, bit int) {
+	if bit < 0 || bit > 31 {
+		f.add(flag, "%d is not between 0 and 31", bit)
 	}
-	if c.SyncPeriod <= 0 {
-		f.add("iptables-sync-period", "%v is not more than 0", c.SyncPeriod)
+}
+
+// periods checks the periods of a mode, whose flags begin with its name.
+func periods(f *findings, mode string, usual, least time.Duration) {
+	if usual <= 0 {
+		f.add(mode+"-sync-period", "%v is not more than 0", usual)
 	}
-	if c.MinSyncPeriod < 0 || c.MinSyncPeriod > c.SyncPeriod {
-		f.add("iptables-min-sync-period", "%v is not between 0 and --iptables-sync-period, %v", c.MinSyncPeriod, c.SyncPeriod)
+	if least < 0 || least > usual {
+		f.add(mode+"-min-sync-period", "%v is not between 0 and --%s-sync-period, %v", least, mode, usual)
 	}
 }
 

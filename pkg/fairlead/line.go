@@ -11,12 +11,10 @@ import (
 	"github.com/fairlead/fairlead/pkg/config"
 	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/health"
-	"github.com/fairlead/fairlead/pkg/iptables"
 	"github.com/fairlead/fairlead/pkg/node"
 	"github.com/fairlead/fairlead/pkg/proxier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
-	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // line is everything of one IP family.
@@ -42,6 +40,9 @@ func newLine(c *config.Config, family service.Family, nodeName string, events so
 		chosen := selection.NodeAddresses(family, own, primary)
 		chosen.Loopback = c.IPTables.LocalhostNodePorts && selection.Loopback(family)
 		l.ports.Store(&chosen)
+		if c.Mode == config.ModeIPVS {
+			return ipvsNodePorts(chosen, own, family)
+		}
 		return chosen
 	}
 	l.own.Store(new([]netip.Addr))
@@ -58,15 +59,20 @@ func newLine(c *config.Config, family service.Family, nodeName string, events so
 		MasqueradeInternalIP: c.MasqueradeAddress == config.MasqueradeInternalIP,
 	})
 	builder.SetNodePorts(choice(nil, nil))
-	l.proxier = proxier.New(builder, NewBackend(c, family), proxier.Options{
-		MinSyncPeriod: c.IPTables.MinSyncPeriod,
-		SyncPeriod:    c.IPTables.SyncPeriod,
+	backend, err := newBackend(c, family, events)
+	if err != nil {
+		return nil, err
+	}
+	l.proxier = proxier.New(builder, backend, proxier.Options{
+		MinSyncPeriod: c.MinSyncPeriod(),
+		SyncPeriod:    c.SyncPeriod(),
 		NodePorts:     choice,
 		PodsOfNode:    podsOfNode(c, family),
 		Followers: []proxier.Follower{
 			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP}),
 			&loopbackRouting{},
 			l.health,
+			&otherModes{config: c, family: family},
 		},
 	})
 	return l, nil
@@ -96,16 +102,6 @@ func (l *line) healthAddresses() []netip.Addr {
 
 func (l *line) nodeAddress(addr netip.Addr) bool {
 	return addr.IsLoopback() || slices.Contains(*l.own.Load(), addr)
-}
-
-// NewBackend returns what writes one family of the configured mode. It touches nothing yet.
-func NewBackend(c *config.Config, family service.Family) proxier.Backend {
-	return iptables.New(iptables.Options{
-		Family:        family,
-		Variant:       xtables.Variant(c.IPTables.Variant),
-		MasqueradeBit: c.IPTables.MasqueradeBit,
-		DropInvalid:   dropInvalid(c),
-	})
 }
 
 // dropInvalid decides what "auto" means: a kernel that lets packets out of their window pass has none to drop, and where they take

@@ -29,6 +29,9 @@ func Run(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	logger.Info("Starting", "version", Version(), "mode", c.Mode, "node", name)
+	if err := awaitKernel(ctx, c.Mode); err != nil {
+		return nil // told to end before it began
+	}
 	applySysctls(logger, c)
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -63,7 +66,9 @@ const addressPatience = 5 * time.Second
 // cannot.
 func followAddresses(ctx context.Context, lines []*line, known func()) {
 	defer known()
-	err := new(node.Watcher).Run(ctx, func(own []netip.Addr) {
+	// A kube-proxy that Fairlead takes over from holds all virtual IPs on this device.
+	watcher := &node.Watcher{Except: []string{"kube-ipvs0"}}
+	err := watcher.Run(ctx, func(own []netip.Addr) {
 		for _, l := range lines {
 			l.setAddresses(own)
 		}

@@ -25,3 +25,10 @@ type Backend interface {
 	// Remove deletes all that this backend ever wrote on this machine, by its marks, and nothing else.
 	Remove(ctx context.Context) error
 }
+
+// Retirer is a Backend that keeps endpoints which are gone for as long as they have connections.
+type Retirer interface {
+	// Retire lets those go whose connections have ended. It is called every sync period. After an error nothing may be assumed of
+	// what the kernel holds.
+	Retire(ctx context.Context) error
+}

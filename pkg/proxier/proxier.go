@@ -39,6 +39,7 @@ const (
 	syncing   = "Could not sync the rules; what is in place stays, and it will be tried again"
 	verifying = "Could not compare the rules in the kernel with what they should be"
 	following = "Could not do all that follows a sync; it will be tried again"
+	retiring  = "Could not remove endpoints whose connections have ended; it will be tried again"
 )
 
 // firstRetry is how long after the first error the next attempt is made; the wait doubles with each further error.
@@ -168,7 +169,7 @@ func (p *Proxier) Run(ctx context.Context) {
 			if p.failures > 0 || !p.synced {
 				continue
 			}
-			if p.drifted(ctx) {
+			if !p.retired(ctx) || p.drifted(ctx) {
 				p.dirty = nil
 			}
 			if !p.sync(ctx) {
@@ -268,11 +269,31 @@ func (p *Proxier) build(logger klog.Logger) {
 	}
 }
 
+// retired lets the endpoints go that are kept for their connections, and reports whether that went well.
+func (p *Proxier) retired(ctx context.Context) bool {
+	r, retires := p.backend.(Retirer)
+	if !retires {
+		return true
+	}
+	if err := r.Retire(ctx); err != nil {
+		if ctx.Err() != nil {
+			return false
+		}
+		p.once(klog.FromContext(ctx), retiring, err)
+		return false
+	}
+	delete(p.said, retiring)
+	return true
+}
+
 // drifted compares the kernel with what it should hold, and says what somebody else has changed.
 func (p *Proxier) drifted(ctx context.Context) bool {
 	const shown = 5
 	logger := klog.FromContext(ctx)
 	drift, err := p.backend.Verify(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
 	if err != nil {
 		p.once(logger, verifying, err)
 		return false

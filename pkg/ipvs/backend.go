@@ -1,0 +1,181 @@
+package ipvs
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/xtables"
+)
+
+// Options are the settings of a Backend.
+type Options struct {
+	Family service.Family
+	// Variant of the iptables programs.
+	Variant xtables.Variant
+	// MasqueradeBit and MarkBit are bits of the packet mark, 0 to 31, that no other program uses: one asks for masquerading, the
+	// other leads packets to IPVS.
+	MasqueradeBit, MarkBit int
+	// DropInvalid drops forwarded packets that conntrack finds INVALID.
+	DropInvalid bool
+	// Scheduler is for Services that do not choose one.
+	Scheduler string
+	// Drain is how long an endpoint that is gone keeps its standing connections, at most.
+	Drain time.Duration
+	// Excluded virtual servers are never deleted, even if they bear our mark.
+	Excluded []netip.Prefix
+	// StrictARP makes the node answer ARP only on the interface that has the address.
+	StrictARP bool
+	// Timeouts of the kernel's connections; 0: as they are.
+	TCPTimeout, TCPFinTimeout, UDPTimeout time.Duration
+	// Events tells a Service's owner what is wrong; nil: nobody is told.
+	Events func(service types.NamespacedName, reason, message string)
+}
+
+// kernel is all that the Backend changes in it.
+type kernel struct {
+	servers servers
+	sets    sets
+	routes  routes
+	rules   rules
+	// tune sets what IPVS needs of the kernel's settings.
+	tune func(context.Context) error
+	// probe says whether there is an IPVS at all. It changes nothing but that the kernel may load it.
+	probe func() error
+	// present says the same without that.
+	present func() bool
+	now     func() time.Time
+}
+
+// rules are the chains of ours.
+type rules interface {
+	// Replace makes the kernel hold just these chains, by table, children first, and the jumps to them.
+	Replace(ctx context.Context, chains map[string][]xtables.Chain) error
+	Verify(ctx context.Context) (drift []string, err error)
+	Remove(ctx context.Context) error
+	// RandomFully reports whether MASQUERADE can choose ports at random.
+	RandomFully(ctx context.Context) (bool, error)
+}
+
+// Backend writes one family's virtual servers and what belongs to them. It is for one goroutine at a time.
+type Backend struct {
+	options Options
+	kernel  kernel
+
+	// What the last Sync wrote. table is nil where that is not known, and then the kernel has to be read first.
+	table *service.Table
+	held  held
+	// What the last Table says, by where.
+	frontends *frontends
+	wishes    map[key]*wish
+	aliases   aliases
+	neighbors service.Neighbors
+	users     map[netip.Addr]int // how many virtual servers need a route
+	// draining has the deadline of each real server that is kept for its standing connections.
+	draining map[key]map[netip.AddrPort]time.Time
+
+	absent map[string]struct{}             // schedulers that the kernel does not have
+	said   map[string]struct{}             // what has been logged, and need not be said again
+	told   map[types.NamespacedName]string // what the owner of a Service has been told last
+	round  []check                         // what the current round of Verify has left to do
+	credit time.Duration                   // how long Verify may look at it
+}
+
+// held is what the kernel holds of ours.
+type held struct {
+	servers  map[key]*heldServer
+	contents contents
+	routes   map[netip.Addr]struct{}
+}
+
+// heldServer is a virtual server in the kernel. Real servers with weight 0 take no new connections and go when they have ended.
+type heldServer struct {
+	virtualServer
+	real []realServer // sorted by address
+}
+
+// New returns a Backend. It touches nothing before its first call.
+func New(options Options) *Backend {
+	return newBackend(options, newKernel(options))
+}
+
+// newKernel is the kernel of the network namespace that the Backend is used in.
+func newKernel(o Options) kernel {
+	servers := newServers(o.Family)
+	return kernel{
+		servers: servers,
+		sets:    newSets(o.Family),
+		routes:  newRoutes(o.Family, 1<<o.MarkBit),
+		rules:   xtables.New(xtables.Options{Family: o.Family, Variant: o.Variant, Owner: owner}),
+		tune: func(ctx context.Context) error {
+			return errors.Join(applySysctls(ctx, o.StrictARP), servers.setTimeouts(o.TCPTimeout, o.TCPFinTimeout, o.UDPTimeout))
+		},
+		probe:   Probe,
+		present: func() bool { there, err := probed(); return there && err == nil },
+		now:     time.Now,
+	}
+}
+
+func newBackend(options Options, k kernel) *Backend {
+	return &Backend{options: options, kernel: k, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]string{}}
+}
+
+// Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,
+// and after an error, the kernel is read first. What cannot be written of one service port does not keep the others from being
+// written.
+//
+// Node ports answer on the addresses that table lists: "all" has to be spelled out.
+func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error {
+	var err error
+	if dirty == nil || b.table == nil || !table.SameNode(b.table) {
+		err = b.syncAll(ctx, table)
+	} else {
+		err = b.syncPorts(ctx, table, dirty)
+	}
+	if err != nil {
+		b.table = nil
+		return err
+	}
+	b.table = table
+	return nil
+}
+
+// Retire removes the endpoints that are gone and whose connections have ended, or have had their time. It looks at the virtual servers
+// with such endpoints alone.
+func (b *Backend) Retire(ctx context.Context) error {
+	if b.table == nil || len(b.draining) == 0 {
+		return nil
+	}
+	keys := map[key]struct{}{}
+	for k := range b.draining {
+		keys[k] = struct{}{}
+	}
+	if err := b.apply(ctx, keys, false); err != nil {
+		b.table = nil
+		return err
+	}
+	return nil
+}
+
+// once logs a message unless it has been logged before.
+func (b *Backend) once(ctx context.Context, message string, values ...any) {
+	if _, said := b.said[message]; said {
+		return
+	}
+	b.said[message] = struct{}{}
+	klog.FromContext(ctx).Info(message, values...)
+}
+
+// some returns the first few of many errors: they are mostly alike.
+func some(errs []error) error {
+	const shown = 5
+	if len(errs) > shown {
+		errs = append(errs[:shown:shown], errors.New("and more"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,229 @@
+package ipvs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+func sortReal(list []realServer) {
+	slices.SortFunc(list, func(x, y realServer) int { return x.address.Compare(y.address) })
+}
+
+// at finds the place of a real server.
+func (h *heldServer) at(address netip.AddrPort) (int, bool) {
+	return slices.BinarySearchFunc(h.real, address, func(r realServer, a netip.AddrPort) int { return r.address.Compare(a) })
+}
+
+// putReal makes a virtual server send to just these endpoints. Those that are gone take no new connections, and keep standing ones
+// where that makes sense.
+func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []service.Endpoint) error {
+	if len(endpoints) > 0 {
+		if err := b.ensure(ctx, k, w); err != nil {
+			return err
+		}
+	}
+	h := b.held.servers[k]
+	if h == nil {
+		return nil
+	}
+	var fresh []service.Endpoint
+	for _, e := range endpoints {
+		i, is := h.at(e.Address)
+		switch {
+		case !is:
+			fresh = append(fresh, e)
+		case h.real[i].weight != weight(e):
+			if err := b.weigh(k, realServer{address: e.Address, weight: weight(e)}); err != nil {
+				return err
+			}
+			h.real[i].weight = weight(e)
+			b.setDrained(k, e.Address)
+		}
+	}
+	for _, e := range shuffled(fresh) {
+		err := b.addReal(h, realServer{address: e.Address, weight: weight(e)})
+		if errors.Is(err, errRefused) {
+			b.tell(ctx, w, "EndpointRefused", fmt.Sprintf("%v; correct the endpoint, the others are served", err))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.dismiss(h, w, endpoints)
+}
+
+// weight is the endpoint's, which is never 0 as long as it is in service.
+func weight(e service.Endpoint) uint16 { return max(1, e.Weight) }
+
+func (b *Backend) addReal(h *heldServer, r realServer) error {
+	err := b.kernel.servers.AddReal(h.key, r)
+	if errors.Is(err, errExists) {
+		err = b.kernel.servers.UpdateReal(h.key, r)
+	}
+	if err != nil {
+		return err
+	}
+	i, _ := h.at(r.address)
+	h.real = slices.Insert(h.real, i, r)
+	return nil
+}
+
+func (b *Backend) weigh(k key, r realServer) error {
+	err := b.kernel.servers.UpdateReal(k, r)
+	if errors.Is(err, errNotFound) {
+		return b.kernel.servers.AddReal(k, r)
+	}
+	return err
+}
+
+// dismiss takes the real servers out of service that are not among the endpoints.
+func (b *Backend) dismiss(h *heldServer, w *wish, endpoints []service.Endpoint) error {
+	for i := 0; i < len(h.real); i++ {
+		r := &h.real[i]
+		_, wanted := slices.BinarySearchFunc(endpoints, r.address, func(e service.Endpoint, a netip.AddrPort) int { return e.Address.Compare(a) })
+		if wanted || r.weight == 0 {
+			continue
+		}
+		if !b.keeps(w.port, r.address) {
+			if err := b.deleteReal(h, r.address); err != nil {
+				return err
+			}
+			i--
+			continue
+		}
+		if err := b.weigh(h.key, realServer{address: r.address}); err != nil {
+			return err
+		}
+		r.weight = 0
+		b.setDraining(h.key, r.address, b.kernel.now().Add(b.options.Drain))
+	}
+	return nil
+}
+
+// keeps reports whether an endpoint that is gone keeps its standing connections. The end of a UDP flow cannot be seen, so that only an
+// endpoint that says it still serves keeps those. And dh would go on choosing one that is out of service, and so serve nobody.
+func (b *Backend) keeps(p *service.Port, address netip.AddrPort) bool {
+	if b.options.Drain <= 0 || b.scheduler(p) == "dh" {
+		return false
+	}
+	return p.Name.Protocol != service.UDP || slices.Contains(p.Serving, address)
+}
+
+func (b *Backend) deleteReal(h *heldServer, address netip.AddrPort) error {
+	if err := b.kernel.servers.DeleteReal(h.key, address); err != nil && !errors.Is(err, errNotFound) {
+		return err
+	}
+	if i, is := h.at(address); is {
+		h.real = slices.Delete(h.real, i, i+1)
+	}
+	b.setDrained(h.key, address)
+	return nil
+}
+
+// retire removes the real servers that are out of service and have no connections left, or had their time.
+func (b *Backend) retire(k key, p *service.Port) error {
+	h := b.held.servers[k]
+	if h == nil || len(b.draining[k]) == 0 {
+		return nil
+	}
+	list, err := b.kernel.servers.ListReal(k)
+	if err != nil {
+		return err
+	}
+	now := b.kernel.now()
+	for address, until := range maps.Clone(b.draining[k]) {
+		i := slices.IndexFunc(list, func(r realServer) bool { return r.address == address && r.weight == 0 })
+		if i < 0 {
+			b.setDrained(k, address) // by somebody else's hand
+			continue
+		}
+		if list[i].connections == 0 || !now.Before(until) || !b.keeps(p, address) {
+			if err := b.deleteReal(h, address); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cut removes the real servers that are out of service, whatever connections they have.
+func (b *Backend) cut(k key) error {
+	h := b.held.servers[k]
+	if h == nil {
+		return nil
+	}
+	for _, r := range slices.Clone(h.real) {
+		if r.weight == 0 {
+			if err := b.deleteReal(h, r.address); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ensure makes a virtual server, or makes it as it should be.
+func (b *Backend) ensure(ctx context.Context, k key, w *wish) error {
+	h, want := b.held.servers[k], b.server(k, w.port)
+	var err error
+	switch {
+	case h == nil:
+		h, err = b.add(w, want)
+	case h.virtualServer != want:
+		want, err = b.choosing(w, want, b.kernel.servers.Update)
+		if errors.Is(err, errNotFound) {
+			h, err = b.add(w, want)
+		} else {
+			h.virtualServer = want
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.held.servers[k] = h
+	if name := w.port.Scheduling.Scheduler; b.missing(name) {
+		b.tell(ctx, w, "SchedulerMissing", fmt.Sprintf("the node's kernel has no IPVS scheduler %s, and %s is used instead; load the kernel module ip_vs_%s on the node", name, b.options.Scheduler, name))
+	}
+	return nil
+}
+
+// add makes a virtual server. One that is there against all knowledge is taken over.
+func (b *Backend) add(w *wish, want virtualServer) (*heldServer, error) {
+	want, err := b.choosing(w, want, b.kernel.servers.Add)
+	h := &heldServer{virtualServer: want}
+	if errors.Is(err, errExists) {
+		if want, err = b.choosing(w, want, b.kernel.servers.Update); err == nil {
+			h.virtualServer = want
+			h.real, err = b.kernel.servers.ListReal(want.key)
+			sortReal(h.real)
+		}
+	}
+	return h, err
+}
+
+// choosing writes a virtual server, with the node's scheduler if the kernel does not have the one that the Service asks for.
+func (b *Backend) choosing(w *wish, s virtualServer, write func(virtualServer) error) (virtualServer, error) {
+	err := write(s)
+	if !errors.Is(err, errNoScheduler) {
+		return s, err
+	}
+	if s.scheduler == b.options.Scheduler {
+		return s, fmt.Errorf("%w: load the kernel module ip_vs_%s, or choose another one by --ipvs-scheduler", err, s.scheduler)
+	}
+	b.absent[s.scheduler] = struct{}{}
+	s = b.server(s.key, w.port)
+	return s, write(s)
+}
+
+// missing reports whether the kernel has been found not to have a scheduler.
+func (b *Backend) missing(scheduler string) bool {
+	_, is := b.absent[scheduler]
+	return is
+}

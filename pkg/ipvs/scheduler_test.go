@@ -1,0 +1,144 @@
+package ipvs
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+func TestHowConnectionsAreSpread(t *testing.T) {
+	const around = `
+		route web
+		set MASQ-OUTSIDE web,tcp:80
+		set VIRTUAL web,tcp:80
+		set HAIRPIN here1`
+	const both = "\n server web,tcp:80 > here1:8080 weight 1 \n server web,tcp:80 > away1:8080 weight 1 \n"
+	annotate := func(pairs ...string) func(*stage) {
+		return func(s *stage) { serveWeb(s); s.service("web", http, annotated(pairs...)) }
+	}
+	run(t, []step{
+		{serveWeb, around + both + "server web,tcp:80 rr"},
+		{func(s *stage) { s.service("web", http, affinity(120)) }, around + both + "server web,tcp:80 rr flags 0x1 timeout 2m0s"},
+		{func(s *stage) { s.service("web", http, affinity(86400)) }, around + both + "server web,tcp:80 rr flags 0x1 timeout 24h0m0s"},
+		{annotate(service.AnnotationScheduler, "lc"), around + both + "server web,tcp:80 lc"},
+		{annotate(service.AnnotationScheduler, "sh", service.AnnotationSchedulerFlags, "sh-fallback"), around + both + "server web,tcp:80 sh flags 0x8"},
+		{annotate(service.AnnotationScheduler, "mh", service.AnnotationSchedulerFlags, "mh-port,mh-fallback"), around + both + "server web,tcp:80 mh flags 0x18"},
+		{annotate(service.AnnotationScheduler, "fastest"), around + both + "server web,tcp:80 rr"},
+		{annotate(service.AnnotationScheduler, "wrr", service.AnnotationWeights, "node/node-1=5,*=2"), around + `
+			server web,tcp:80 > here1:8080 weight 5
+			server web,tcp:80 > away1:8080 weight 2
+			server web,tcp:80 wrr`},
+		{serveWeb, around + both + "server web,tcp:80 rr"},
+	})
+}
+
+func TestTheSecondVirtualServerSpreadsConnectionsAlike(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		serveWeb(s)
+		s.service("web", http, external(s, "ext"), externalLocal, affinity(60))
+		s.sync()
+		first, second := s.kernel.servers[s.key("ext,tcp:80")].virtualServer, s.kernel.servers[alias(s.key("ext,tcp:80"))].virtualServer
+		second.key = first.key
+		if first != second || first.flags&flagPersistent == 0 {
+			s.t.Errorf("everybody has %+v, pods have %+v", first, second)
+		}
+	})
+}
+
+func TestAChangeOfSchedulerKeepsTheRealServers(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		serveWeb(s)
+		s.sync()
+		s.take()
+		s.service("web", http, annotated(service.AnnotationScheduler, "lc"))
+		s.sync()
+		s.wantWrites("another scheduler", "server web,tcp:80 changed")
+	})
+}
+
+func TestASchedulerThatIsMissing(t *testing.T) {
+	const said = "web SchedulerMissing: the node's kernel has no IPVS scheduler mh, and rr is used instead; load the kernel module ip_vs_mh on the node"
+	tests := []struct {
+		name   string
+		do     func(s *stage) // to a kernel without mh
+		want   string
+		events []string
+	}{
+		{"the node's scheduler takes its place, without the flags of the other, and the Service's owner is told once",
+			func(s *stage) { s.resync(); s.resync() }, cluster, []string{said}},
+		{"once for all ports of a Service", func(s *stage) {
+			s.service("web", []string{"80", "b:81"}, external(s, "ext"), annotated(service.AnnotationScheduler, "mh"))
+			s.sync()
+			s.service("web", http, annotated(service.AnnotationScheduler, "mh"))
+			s.sync()
+		}, cluster, []string{said}},
+		{"a change to it is written as well", func(s *stage) {
+			s.service("web", http)
+			s.sync()
+			s.service("web", http, annotated(service.AnnotationScheduler, "mh"))
+			s.sync()
+		}, cluster, []string{said}},
+		{"over somebody else's virtual server too", func(s *stage) {
+			s.service("web", http)
+			s.slice("web", nil)
+			s.sync()
+			s.kernel.lacking = append(s.kernel.lacking, "sh")
+			s.put("web,tcp:80", 0)
+			serveWeb(s)
+			s.service("web", http, annotated(service.AnnotationScheduler, "sh"))
+			s.sync()
+		}, cluster, []string{said, strings.ReplaceAll(said, "mh", "sh")}},
+		{"when the kernel has it, it is used", func(s *stage) { s.kernel.lacking = nil; s.resync() },
+			strings.Replace(cluster, "tcp:80 rr", "tcp:80 mh flags 0x18", 1), []string{said}},
+		{"others go on", func(s *stage) {
+			s.service("dns", dns)
+			s.slice("dns", []string{"5353/UDP"}, "away1")
+			s.sync()
+		}, cluster + `
+			route dns
+			server dns,udp:53 > away1:5353 weight 1
+			server dns,udp:53 rr
+			set MASQ-OUTSIDE dns,udp:53
+			set VIRTUAL dns,udp:53`, []string{said}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.kernel.lacking = []string{"mh"}
+				serveWeb(s)
+				s.service("web", http, annotated(service.AnnotationScheduler, "mh", service.AnnotationSchedulerFlags, "mh-port,mh-fallback"))
+				s.sync()
+				test.do(s)
+				s.want("then", test.want)
+				if diff := cmp.Diff(test.events, s.events); diff != "" {
+					t.Errorf("events (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestANodesSchedulerThatIsMissingIsAnErrorThatNamesTheModule(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.kernel.lacking = []string{"rr"}
+		serveWeb(s)
+		s.service("dns", dns, annotated(service.AnnotationScheduler, "lc"))
+		s.slice("dns", []string{"5353/UDP"}, "away1")
+		err := s.resyncError()
+		if !errors.Is(err, errNoScheduler) || !strings.Contains(err.Error(), "ip_vs_rr") || !strings.Contains(err.Error(), "--ipvs-scheduler") {
+			s.t.Errorf("got %v", err)
+		}
+		if s.kernel.servers[s.key("dns,udp:53")] == nil || !s.kernel.has(setVirtual, s.key("dns,udp:53")) {
+			s.t.Error("a Service with a scheduler of its own is not served")
+		}
+		s.kernel.lacking = nil
+		must(s.t, s.resyncError())
+		if !s.kernel.has(setVirtual, s.key("web,tcp:80")) {
+			s.t.Error("it is not served when the scheduler is there")
+		}
+	})
+}

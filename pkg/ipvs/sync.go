@@ -1,0 +1,176 @@
+package ipvs
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// syncAll reads what the kernel holds, and writes everything that is not as it should be.
+func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
+	if err := b.kernel.probe(); err != nil {
+		return err
+	}
+	if err := b.kernel.tune(ctx); err != nil {
+		return err
+	}
+	b.forget(table)
+	keys := b.frontends.change(nil, table.Ports)
+	if err := b.read(keys); err != nil {
+		return err
+	}
+	maps.DeleteFunc(b.draining, func(k key, _ map[netip.AddrPort]time.Time) bool { return b.held.servers[k] == nil })
+	for k, s := range b.held.servers {
+		b.findDraining(k, s)
+		keys[k] = struct{}{}
+	}
+	if err := b.replaceRules(ctx, table); err != nil {
+		return err
+	}
+	if err := b.kernel.routes.AddRule(); err != nil {
+		return err
+	}
+	pods, _ := b.neighbors.Change(nil, table.Ports)
+	if err := b.replace(setHairpin, set(pairs(pods))); err != nil {
+		return err
+	}
+	if err := b.replace(setHealth, healthPorts(table)); err != nil {
+		return err
+	}
+	return b.apply(ctx, keys, true)
+}
+
+// syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last written.
+func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty service.PortSet) error {
+	was, is := ports(b.table, dirty), ports(table, dirty)
+	pods, others := b.neighbors.Change(was, is)
+	if _, err := b.fill(setHairpin, pairs(pods)); err != nil {
+		return err
+	}
+	if err := b.replace(setHealth, healthPorts(table)); err != nil {
+		return err
+	}
+	if err := b.apply(ctx, b.frontends.change(was, is), false); err != nil {
+		return err
+	}
+	_, err := b.empty(setHairpin, pairs(others))
+	return err
+}
+
+// ports are those of the named service ports that are there.
+func ports(table *service.Table, names service.PortSet) []*service.Port {
+	var list []*service.Port
+	for name := range names {
+		if p := table.Port(name); p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// forget drops all that is known of the kernel.
+func (b *Backend) forget(table *service.Table) {
+	b.frontends = newFrontends(table.NodePorts)
+	b.wishes, b.aliases, b.neighbors = map[key]*wish{}, aliases{}, service.Neighbors{}
+	b.users = map[netip.Addr]int{}
+	b.held = held{servers: map[key]*heldServer{}, contents: newContents(), routes: map[netip.Addr]struct{}{}}
+	clear(b.absent)
+	b.round = nil
+}
+
+// read asks the kernel what it holds: what is ours, and what stands where ours should.
+func (b *Backend) read(wanted map[key]struct{}) error {
+	if err := b.readSets(); err != nil {
+		return err
+	}
+	addresses, err := b.kernel.routes.List()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		b.held.routes[a] = struct{}{}
+	}
+	all, err := b.kernel.servers.List()
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if _, is := wanted[s.key]; !is && (!s.ours() || b.excluded(s.key)) {
+			continue
+		}
+		endpoints, err := b.kernel.servers.ListReal(s.key)
+		if err != nil {
+			return err
+		}
+		sortReal(endpoints)
+		b.held.servers[s.key] = &heldServer{virtualServer: s, real: endpoints}
+	}
+	return nil
+}
+
+// readSets makes the sets that are missing, and reads the others.
+func (b *Backend) readSets() error {
+	names, err := b.kernel.sets.Names()
+	if err != nil {
+		return err
+	}
+	for id := range setCount {
+		s := definition(b.options.Family, id)
+		if !slices.Contains(names, s.name) {
+			if err := b.kernel.sets.Create(s); err != nil {
+				return err
+			}
+			continue
+		}
+		entries, err := b.kernel.sets.List(s)
+		if err != nil {
+			return err
+		}
+		b.held.contents[id] = set(entries)
+	}
+	return nil
+}
+
+func set[T comparable](entries []T) map[T]struct{} {
+	s := make(map[T]struct{}, len(entries))
+	for _, e := range entries {
+		s[e] = struct{}{}
+	}
+	return s
+}
+
+func (b *Backend) excluded(k key) bool {
+	return slices.ContainsFunc(b.options.Excluded, func(r netip.Prefix) bool { return r.Contains(k.address.Addr()) })
+}
+
+// findDraining takes over the real servers that an earlier Fairlead has taken out of service. When it did is not known: their time
+// begins anew.
+func (b *Backend) findDraining(k key, s *heldServer) {
+	until := b.kernel.now().Add(b.options.Drain)
+	for _, r := range s.real {
+		if _, known := b.draining[k][r.address]; !known && r.weight == 0 {
+			b.setDraining(k, r.address, until)
+		}
+	}
+}
+
+func (b *Backend) setDraining(k key, address netip.AddrPort, until time.Time) {
+	if b.draining == nil {
+		b.draining = map[key]map[netip.AddrPort]time.Time{}
+	}
+	if b.draining[k] == nil {
+		b.draining[k] = map[netip.AddrPort]time.Time{}
+	}
+	b.draining[k][address] = until
+}
+
+func (b *Backend) setDrained(k key, address netip.AddrPort) {
+	delete(b.draining[k], address)
+	if len(b.draining[k]) == 0 {
+		delete(b.draining, k)
+	}
+}
