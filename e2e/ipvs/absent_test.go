@@ -1,0 +1,103 @@
+//go:build ipvs
+
+package ipvs
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
+)
+
+// TestAbsentIPVSIsNamedAndWaitedFor has to find a kernel that has not loaded IPVS, and is the first one in this package therefore.
+func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
+	if loaded() {
+		t.Fatal("IPVS is loaded already: run this test first")
+	}
+	s := site.New(t, "nft")
+	server, client := s.Pod(s.Node(), "server", 8080), s.Pod(s.Node(), "client", 9000)
+	s.Write("web", site.DualStack("web", 10, "80"))
+	for _, f := range lab.Families {
+		s.Write("web-"+f.String(), site.Slice(f, "web", "8080", site.At(f, server, s.Node())))
+	}
+	before := seen(t, s)
+	modules := withoutModules(t)
+	s.Start("--ipvs-strict-arp")
+	s.Says("the kernel has no IPVS: load its module on the node (modprobe ip_vs; in a container that needs the node's /lib/modules mounted), or use --proxy-mode=iptables")
+	time.Sleep(time.Second)
+	s.Stop(syscall.SIGTERM)
+	if diff := cmp.Diff(before, seen(t, s)); diff != "" {
+		t.Errorf("Fairlead touches something (-before +after):\n%s", diff)
+	}
+	modules()
+	if out, err := s.Node().Output(t.Context(), site.Program, "cleanup"); err != nil {
+		t.Errorf("cleanup: %v\n%s", err, out)
+	}
+	if loaded() {
+		t.Error("cleanup loads IPVS")
+	}
+
+	modules = withoutModules(t)
+	s.Start()
+	s.Eventually("it is said again", func() error {
+		if n := s.Log.Count("the kernel has no IPVS"); n != 2 {
+			return fmt.Errorf("it is said %d times", n)
+		}
+		return nil
+	})
+	modules()
+	for _, f := range lab.Families {
+		s.Answers(client, "tcp", vip(f, 10, 80))
+	}
+	if n := s.Log.Count("the kernel has no IPVS"); n != 2 {
+		t.Errorf("it is said %d times", n)
+	}
+}
+
+func loaded() bool {
+	modules, err := os.ReadFile("/proc/modules")
+	return err != nil || strings.Contains("\n"+string(modules), "\nip_vs ")
+}
+
+// seen is what Fairlead might touch: rules and settings of the kernel. Sets it cannot make without rules that load their modules.
+func seen(t *testing.T, s *site.Site) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, f := range lab.Families {
+		all[f.String()] = s.Rules(f)
+	}
+	err := s.Node().Do(func() error {
+		settings, err := sysctls("/proc/sys/net")
+		maps.Copy(all, settings)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// sysctls reads the settings below a folder, without those that tell how things stand.
+func sysctls(root string) (map[string]string, error) {
+	settings := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(path, "nf_conntrack_count") {
+			return err
+		}
+		if value, err := os.ReadFile(path); err == nil { // some can only be written
+			settings[path] = string(value)
+		}
+		return nil
+	})
+	return settings, err
+}
