@@ -314,13 +314,16 @@ func (b *Backend) settle(c *change) {
 	}
 }
 
-// tell says to the owner of a Service what is wrong, unless it has just been said.
+// tell says to the owner of a Service what is wrong, once as long as there is the Service.
 func (b *Backend) tell(ctx context.Context, w *wish, reason, message string) {
 	name := w.port.Name.Service()
-	if b.told[name] == message {
+	if _, told := b.told[name][message]; told {
 		return
 	}
-	b.told[name] = message
+	if b.told[name] == nil {
+		b.told[name] = map[string]struct{}{}
+	}
+	b.told[name][message] = struct{}{}
 	klog.FromContext(ctx).Info("Cannot serve a Service as it asks", "service", name, "problem", message)
 	if b.options.Events != nil {
 		b.options.Events(name, reason, message)

@@ -79,11 +79,11 @@ type Backend struct {
 	// draining has the deadline of each real server that is kept for its standing connections.
 	draining map[key]map[netip.AddrPort]time.Time
 
-	absent map[string]struct{}             // schedulers that the kernel does not have
-	said   map[string]struct{}             // what has been logged, and need not be said again
-	told   map[types.NamespacedName]string // what the owner of a Service has been told last
-	round  []check                         // what the current round of Verify has left to do
-	credit time.Duration                   // how long Verify may look at it
+	absent map[string]struct{}                          // schedulers that the kernel does not have
+	said   map[string]struct{}                          // what has been logged, and need not be said again
+	told   map[types.NamespacedName]map[string]struct{} // what the owners of Services have been told
+	round  []check                                      // what the current round of Verify has left to do
+	credit time.Duration                                // how long Verify may look at it
 }
 
 // held is what the kernel holds of ours.
@@ -122,7 +122,7 @@ func newKernel(o Options) kernel {
 }
 
 func newBackend(options Options, k kernel) *Backend {
-	return &Backend{options: options, kernel: k, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]string{}}
+	return &Backend{options: options, kernel: k, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]map[string]struct{}{}}
 }
 
 // Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,

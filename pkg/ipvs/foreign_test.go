@@ -101,6 +101,11 @@ func (s *stage) wantNothing() {
 	}
 }
 
+// noSets are those of a kernel without ipset. Nobody may ask for anything but their names.
+type noSets struct{ sets }
+
+func (noSets) Names() ([]string, error) { return nil, fmt.Errorf("%w (no such file)", errNoSets) }
+
 func TestRemove(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -121,6 +126,12 @@ func TestRemove(t *testing.T) {
 			clear(s.kernel.servers)
 			calls := s.kernel.kernel()
 			calls.servers = nil // nobody may ask
+			return newBackend(s.options, calls).Remove(s.t.Context())
+		}},
+		{"on a kernel without ipset, which has none to destroy", func(s *stage) error {
+			clear(s.kernel.sets)
+			calls := s.kernel.kernel()
+			calls.sets = noSets{}
 			return newBackend(s.options, calls).Remove(s.t.Context())
 		}},
 	}
