@@ -49,11 +49,14 @@ func (a aliases) claim(k key) bool {
 	return true
 }
 
-// release takes it away again.
-func (a aliases) release(k key) {
-	if at := alias(k); a[at] == k {
-		delete(a, at)
+// release takes it away again, and reports whether the frontend had it.
+func (a aliases) release(k key) bool {
+	at := alias(k)
+	if owner, taken := a[at]; !taken || owner != k {
+		return false
 	}
+	delete(a, at)
+	return true
 }
 
 func isAlias(k key) bool {

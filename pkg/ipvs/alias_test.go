@@ -73,7 +73,6 @@ func TestTwoAddressesWithOneAlias(t *testing.T) {
 		}
 		deleteService("web")(s)
 		s.sync()
-		s.resync()
 		if n := s.insiders(other); n != 2 {
 			s.t.Errorf("when the first has gone, pods get to %d endpoints at the second", n)
 		}

@@ -44,24 +44,46 @@ func (b *Backend) apply(ctx context.Context, touched map[key]struct{}, all bool)
 
 // plan finds out what is wanted.
 func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
+	if b.releaseAliases(touched) {
+		maps.Copy(touched, b.withoutAlias)
+	}
 	c := &change{keys: slices.SortedFunc(maps.Keys(touched), compareKeys), was: map[key]*wish{}, is: map[key]*wish{}, kept: map[key]struct{}{}}
 	for _, k := range c.keys {
-		is := b.frontends.at(k)
+		c.was[k], c.is[k] = b.wishes[k], b.frontends.at(k)
+		if is := c.is[k]; is != nil {
+			b.claimAlias(ctx, k, is)
+		}
 		if _, asked := b.frontends.virtual[k]; asked && isAlias(k) {
 			b.once(ctx, fmt.Sprintf("Nobody is served at %s, as it is in the range that is for aliases; give the Service another address", k), "range", aliasRange(b.options.Family))
 		}
-		c.was[k], c.is[k] = b.wishes[k], is
-		if is == nil || len(is.inside) == 0 {
-			b.aliases.release(k)
-		}
-	}
-	for _, k := range c.keys {
-		if is := c.is[k]; is != nil && len(is.inside) > 0 && !b.aliases.claim(k) {
-			b.once(ctx, fmt.Sprintf("Pods reach %s as everybody else does: its alias %s is another address's", k, alias(k)))
-			is.inside = nil
-		}
 	}
 	return c
+}
+
+// releaseAliases gives up the aliases that some keys do not need any more, and reports whether there were any.
+func (b *Backend) releaseAliases(keys map[key]struct{}) bool {
+	released := false
+	for k := range keys {
+		if is := b.frontends.at(k); is == nil || len(is.inside) == 0 {
+			released = b.aliases.release(k) || released
+			delete(b.withoutAlias, k)
+		}
+	}
+	return released
+}
+
+// claimAlias gives a frontend that needs one its alias. Where another has it, pods are treated as everybody else until that one goes.
+func (b *Backend) claimAlias(ctx context.Context, k key, w *wish) {
+	if len(w.inside) == 0 {
+		return
+	}
+	if b.aliases.claim(k) {
+		delete(b.withoutAlias, k)
+		return
+	}
+	b.once(ctx, fmt.Sprintf("Pods reach %s as everybody else does: its alias %s is another address's", k, alias(k)))
+	b.withoutAlias[k] = struct{}{}
+	w.inside = nil
 }
 
 func compareKeys(x, y key) int {

@@ -74,8 +74,10 @@ type Backend struct {
 	frontends *frontends
 	wishes    map[key]*wish
 	aliases   aliases
-	neighbors service.Neighbors
-	users     map[netip.Addr]int // how many virtual servers need a route
+	// withoutAlias are the frontends that need one which another has.
+	withoutAlias map[key]struct{}
+	neighbors    service.Neighbors
+	users        map[netip.Addr]int // how many virtual servers need a route
 	// draining has the deadline of each real server that is kept for its standing connections.
 	draining map[key]map[netip.AddrPort]time.Time
 

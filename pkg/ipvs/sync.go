@@ -76,7 +76,7 @@ func ports(table *service.Table, names service.PortSet) []*service.Port {
 func (b *Backend) forget(table *service.Table) {
 	b.frontends = newFrontends(table.NodePorts)
 	b.wishes, b.aliases, b.neighbors = map[key]*wish{}, aliases{}, service.Neighbors{}
-	b.users = map[netip.Addr]int{}
+	b.users, b.withoutAlias = map[netip.Addr]int{}, map[key]struct{}{}
 	b.held = held{servers: map[key]*heldServer{}, contents: newContents(), routes: map[netip.Addr]struct{}{}}
 	clear(b.absent)
 	b.round = nil
