@@ -110,7 +110,8 @@ func TestCleanupLeavesWhatOthersMade(t *testing.T) {
 		s, client, _ := webSite(t, variant)
 		foreign := "*filter\n:FL-OATING - [0:0]\n:OTHER - [0:0]\n-A INPUT -p tcp -m tcp --dport 1 -j OTHER\n-A FL-OATING -j DROP\n-A OTHER -j RETURN\nCOMMIT\n" +
 			"*nat\n:KUBE-MARK-DROP - [0:0]\n-A POSTROUTING -p udp -j MASQUERADE\nCOMMIT\n" +
-			"*mangle\n:FLV-OATING - [0:0]\n-A FLV-OATING -j RETURN\nCOMMIT\n"
+			"*mangle\n:FLV-OATING - [0:0]\n-A FLV-OATING -j RETURN\nCOMMIT\n" +
+			"*raw\n:FLV-OATING - [0:0]\n-A FLV-OATING -j RETURN\nCOMMIT\n"
 		families := map[lab.Family]string{lab.IPv4: "iptables-", lab.IPv6: "ip6tables-"}
 		before := map[lab.Family]string{}
 		for f, program := range families {
