@@ -3,8 +3,6 @@ package churn
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,58 +23,24 @@ func (u usage) String() string {
 
 func measure(t *testing.T, p *lab.Process) usage {
 	t.Helper()
-	u, err := usageOf(p.Pid())
+	u, err := usageOf(p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
 }
 
-func usageOf(pid int) (u usage, err error) {
-	dir := fmt.Sprintf("/proc/%d/", pid)
-	if u.cpu, err = cpuOf(dir + "stat"); err != nil {
+func usageOf(p *lab.Process) (u usage, err error) {
+	if u.cpu, err = p.CPUTime(); err != nil {
 		return usage{}, err
 	}
-	status, err := os.ReadFile(dir + "status")
-	if err != nil {
-		return usage{}, fmt.Errorf("read the status: %w", err)
+	if err := p.Status(map[string]*int{"VmRSS": &u.rss, "VmHWM": &u.peak, "Threads": &u.threads}); err != nil {
+		return usage{}, err
 	}
-	fields := map[string]*int{"VmRSS": &u.rss, "VmHWM": &u.peak, "Threads": &u.threads}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		if field := fields[name]; field != nil {
-			if *field, err = strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB")); err != nil {
-				return usage{}, fmt.Errorf("read %s: %w", name, err)
-			}
-		}
-	}
-	files, err := os.ReadDir(dir + "fd")
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 	if err != nil {
 		return usage{}, fmt.Errorf("list open files: %w", err)
 	}
 	u.files = len(files)
 	return u, nil
-}
-
-// tick is the unit of times in /proc: USER_HZ is 100 on every architecture that Go knows.
-const tick = time.Second / 100
-
-// cpuOf adds up utime, stime, cutime and cstime.
-func cpuOf(statFile string) (time.Duration, error) {
-	text, err := os.ReadFile(statFile)
-	if err != nil {
-		return 0, fmt.Errorf("read the times: %w", err)
-	}
-	// The name of the program, which is the second field, may have blanks and parentheses in it.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	const utime, times = 14 - 3, 4 // the first field here is the third of the line
-	var ticks int64
-	for _, f := range fields[utime : utime+times] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read the times: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * tick, nil
 }

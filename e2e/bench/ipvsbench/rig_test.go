@@ -223,7 +223,7 @@ func (r *rig) awaitQuiet() (since time.Duration, u usage) {
 
 func (r *rig) usage() usage {
 	r.b.Helper()
-	u, err := usageOf(r.process.Pid())
+	u, err := usageOf(r.process)
 	if err != nil {
 		r.b.Fatal(err)
 	}

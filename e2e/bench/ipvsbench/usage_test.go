@@ -6,10 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/e2e/lab"
 )
 
 // usage is what a process has used so far.
@@ -19,31 +18,20 @@ type usage struct {
 	children bool          // it has some now, whose use is not known yet
 }
 
-func usageOf(pid int) (u usage, err error) {
-	dir := fmt.Sprintf("/proc/%d/", pid)
-	stat, err := os.ReadFile(dir + "stat")
-	if err != nil {
-		return usage{}, fmt.Errorf("read the times: %w", err)
-	}
-	if u.cpu, err = cpuTime(string(stat)); err != nil {
+func usageOf(p *lab.Process) (u usage, err error) {
+	if u.cpu, err = p.CPUTime(); err != nil {
 		return usage{}, err
 	}
-	status, err := os.ReadFile(dir + "status")
-	if err != nil {
-		return usage{}, fmt.Errorf("read the status: %w", err)
+	if err := p.Status(map[string]*int{"VmHWM": &u.peak}); err != nil {
+		return usage{}, err
 	}
-	_, rest, _ := strings.Cut(string(status), "\nVmHWM:")
-	size, _, _ := strings.Cut(rest, " kB")
-	if u.peak, err = strconv.Atoi(strings.TrimSpace(size)); err != nil {
-		return usage{}, fmt.Errorf("read the peak: %w", err)
-	}
-	u.children, err = hasChildren(dir)
+	u.children, err = hasChildren(p.Pid())
 	return u, err
 }
 
 // hasChildren looks at every thread, as each has those that it made.
-func hasChildren(dir string) (bool, error) {
-	files, err := filepath.Glob(dir + "task/*/children")
+func hasChildren(pid int) (bool, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		return false, fmt.Errorf("list the threads: %w", err)
 	}
@@ -57,36 +45,4 @@ func hasChildren(dir string) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// tick is the unit of times in /proc: USER_HZ is 100 on every architecture that Go knows.
-const tick = time.Second / 100
-
-// cpuTime adds up utime, stime, cutime and cstime of /proc/PID/stat.
-func cpuTime(stat string) (time.Duration, error) {
-	// The name of the program, which is the second field, may have blanks and parentheses in it.
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	const utime, times = 14 - 3, 4 // the first field here is the third of the line
-	if len(fields) < utime+times {
-		return 0, fmt.Errorf("read the times: %q has %d fields", stat, len(fields))
-	}
-	var ticks int64
-	for _, f := range fields[utime : utime+times] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read the times: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * tick, nil
-}
-
-func TestTimesAreAddedUp(t *testing.T) {
-	got, err := cpuTime("7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 20 3000 400 20 0 9 0 5 6 7 8\n")
-	if want := 35200 * time.Millisecond; err != nil || got != want {
-		t.Errorf("got %v, %v; want %v", got, err, want)
-	}
-	if got, err := cpuTime("7 (a) S 1 7"); err == nil {
-		t.Errorf("too few fields give %v", got)
-	}
 }
