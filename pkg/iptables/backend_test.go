@@ -1,11 +1,8 @@
 package iptables
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,26 +14,6 @@ import (
 	"github.com/fairlead/fairlead/pkg/xtables"
 	"github.com/fairlead/fairlead/pkg/xtables/xtablestest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares text with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got); after a change that is meant, run the test with -update:\n%s", file, diff)
-	}
-}
 
 // small is a cluster of one family with something of everything.
 func small(family service.Family) *service.Builder {
@@ -70,7 +47,7 @@ func synced(t *testing.T, builder *service.Builder, family service.Family) (*Bac
 func TestRenderedRules(t *testing.T) {
 	for _, family := range families {
 		_, k := synced(t, small(family), family)
-		golden(t, family.String()+".golden", k.Rules.String())
+		xtablestest.Golden(t, family.String()+".golden", k.Rules.String())
 	}
 }
 

@@ -3,11 +3,8 @@ package ipvs
 import (
 	"bytes"
 	"context"
-	"flag"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,27 +12,8 @@ import (
 
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/xtables"
+	"github.com/fairlead/fairlead/pkg/xtables/xtablestest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares text with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got); after a change that is meant, run the test with -update:\n%s", file, diff)
-	}
-}
 
 // sheet is a packet filter that keeps what it is told to restore, and holds nothing.
 type sheet struct {
@@ -86,7 +64,7 @@ func TestRenderedRules(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				test.options.Family, test.options.MasqueradeBit, test.options.MarkBit = f, 14, 15
 				test.table.Family = f
-				golden(t, name+".golden", rendered(t, test.options, &test.table, test.random))
+				xtablestest.Golden(t, name+".golden", rendered(t, test.options, &test.table, test.random))
 			})
 		}
 	}
