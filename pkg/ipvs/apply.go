@@ -224,13 +224,7 @@ func (b *Backend) unwanted(c *change, id setID) []entry {
 			wanted[e] = struct{}{}
 		}
 	}
-	var list []entry
-	for e := range b.held.contents[id] {
-		if _, is := wanted[e]; !is && !c.keeps(e.key) {
-			list = append(list, e)
-		}
-	}
-	return list
+	return slices.DeleteFunc(b.surplus(id, wanted), func(e entry) bool { return c.keeps(e.key) })
 }
 
 // putServers makes and changes virtual servers and their real servers. Where that fails, packets are not led there.
@@ -249,16 +243,13 @@ func (b *Backend) putInside(ctx context.Context, k key, w *wish) error {
 	if len(w.inside) == 0 {
 		return nil
 	}
-	if err := b.putReal(ctx, alias(k), w, w.inside); err != nil {
-		return err
-	}
 	// Nothing drains there: a connection does not need IPVS after its first packet.
-	return b.cut(alias(k))
+	return b.putReal(ctx, alias(k), w, w.inside, false)
 }
 
 func (b *Backend) putEverybody(ctx context.Context, k key, w *wish) error {
 	if len(w.everybody) > 0 || b.held.servers[k] != nil {
-		if err := b.putReal(ctx, k, w, w.everybody); err != nil {
+		if err := b.putReal(ctx, k, w, w.everybody, true); err != nil {
 			return err
 		}
 		if err := b.retire(k, w.port); err != nil {

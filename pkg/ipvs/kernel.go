@@ -65,7 +65,7 @@ type servers interface {
 	Update(s virtualServer) error
 	Delete(k key) error
 
-	// ListReal returns the real servers of a virtual server.
+	// ListReal returns the real servers of a virtual server; none where there is no such one, as the kernel does not tell the difference.
 	ListReal(k key) ([]realServer, error)
 	// AddReal fails with errRefused where the address cannot be an endpoint, such as the broadcast address of a network.
 	AddReal(k key, r realServer) error

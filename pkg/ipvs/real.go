@@ -21,8 +21,8 @@ func (h *heldServer) at(address netip.AddrPort) (int, bool) {
 }
 
 // putReal makes a virtual server send to just these endpoints. Those that are gone take no new connections, and keep standing ones
-// where that makes sense.
-func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []service.Endpoint) error {
+// where that makes sense, if the virtual server drains at all.
+func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []service.Endpoint, drains bool) error {
 	if len(endpoints) > 0 {
 		if err := b.ensure(ctx, k, w); err != nil {
 			return err
@@ -56,7 +56,7 @@ func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []servi
 			return err
 		}
 	}
-	return b.dismiss(h, w, endpoints)
+	return b.dismiss(h, w, endpoints, drains)
 }
 
 // weight is the endpoint's, which is never 0 as long as it is in service.
@@ -84,14 +84,14 @@ func (b *Backend) weigh(k key, r realServer) error {
 }
 
 // dismiss takes the real servers out of service that are not among the endpoints.
-func (b *Backend) dismiss(h *heldServer, w *wish, endpoints []service.Endpoint) error {
+func (b *Backend) dismiss(h *heldServer, w *wish, endpoints []service.Endpoint, drains bool) error {
 	for i := 0; i < len(h.real); i++ {
 		r := &h.real[i]
 		_, wanted := slices.BinarySearchFunc(endpoints, r.address, func(e service.Endpoint, a netip.AddrPort) int { return e.Address.Compare(a) })
-		if wanted || r.weight == 0 {
+		if wanted || drains && r.weight == 0 {
 			continue
 		}
-		if !b.keeps(w.port, r.address) {
+		if !drains || !b.keeps(w.port, r.address) {
 			if err := b.deleteReal(h, r.address); err != nil {
 				return err
 			}
@@ -146,22 +146,6 @@ func (b *Backend) retire(k key, p *service.Port) error {
 		}
 		if list[i].connections == 0 || !now.Before(until) || !b.keeps(p, address) {
 			if err := b.deleteReal(h, address); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// cut removes the real servers that are out of service, whatever connections they have.
-func (b *Backend) cut(k key) error {
-	h := b.held.servers[k]
-	if h == nil {
-		return nil
-	}
-	for _, r := range slices.Clone(h.real) {
-		if r.weight == 0 {
-			if err := b.deleteReal(h, r.address); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package ipvs
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -102,20 +103,22 @@ func (b *Backend) empty(id setID, unwanted []entry) ([]entry, error) {
 
 // replace makes a set hold just what is wanted, additions first.
 func (b *Backend) replace(id setID, wanted map[entry]struct{}) error {
-	var add, remove []entry
-	for e := range wanted {
-		add = append(add, e)
-	}
-	for e := range maps.Keys(b.held.contents[id]) {
-		if _, keep := wanted[e]; !keep {
-			remove = append(remove, e)
-		}
-	}
-	if _, err := b.fill(id, add); err != nil {
+	if _, err := b.fill(id, slices.Collect(maps.Keys(wanted))); err != nil {
 		return err
 	}
-	_, err := b.empty(id, remove)
+	_, err := b.empty(id, b.surplus(id, wanted))
 	return err
+}
+
+// surplus are the entries that a set has beyond what is wanted.
+func (b *Backend) surplus(id setID, wanted map[entry]struct{}) []entry {
+	var list []entry
+	for e := range b.held.contents[id] {
+		if _, is := wanted[e]; !is {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // pairs are the entries that tell packets of pods to themselves. A pod reaches itself through a Service only.

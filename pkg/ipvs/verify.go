@@ -138,10 +138,6 @@ func (b *Backend) verifyReal(keys []key) ([]string, error) {
 			continue // it has gone since the round began
 		}
 		have, err := b.kernel.servers.ListReal(k)
-		if errors.Is(err, errNotFound) {
-			drift = append(drift, fmt.Sprintf("virtual server %s is gone", k))
-			continue
-		}
 		if err != nil {
 			return drift, err
 		}
