@@ -77,7 +77,7 @@ exec 9>"$cache/lock"
 flock 9
 stamp=$(cat "$0" "$init" | sha256sum)
 if [ "$(cat "$cache/$version/stamp" 2>/dev/null)" != "$stamp" ]; then
-	new=$(mktemp -d "$cache/new.XXXXXX")
+	new=$(mktemp -d -p "$cache")
 	trap 'rm -rf "$new"' EXIT
 	chmod 755 "$new"
 	unpack_kernel "$new" >&2
