@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # The first process of the VM. It stays in the initramfs, lays a writable layer over the host's files, runs the command of run.sh
-# in there, and reports its exit status. run.sh says on the kernel's command line where things are.
+# in there, and reports its exit status. run.sh says on the kernel's command line where things are (vm_*).
+# shellcheck shell=dash disable=SC2154
 b=/bin/busybox
 
 fail() {
@@ -29,7 +30,7 @@ mount_root() {
 
 # mount_kernel_files mounts what programs expect of a running system.
 mount_kernel_files() {
-	cd /new
+	cd /new || fail "no root"
 	$b mount -t proc proc proc
 	$b mount -t sysfs sys sys
 	$b mount -t devtmpfs dev dev

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # kernel.sh VERSION gets Debian's cloud kernel of a version (6.1, 6.12) and packs an initramfs for run.sh, unless it has been done
 # before, and prints the folder in which boot/vmlinuz, lib/modules and initramfs are:
-#   ${FAIRLEAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead}/vm/VERSION
+#   ${FAIRLEAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead}/vm/VERSION-CHECKSUM
+# The checksum is that of the scripts. A virtual machine holds a shared lock on its folder and keeps it that way.
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: kernel.sh VERSION" >&2; exit 2; }
 version=$1
-init=$(cd "$(dirname "$0")" && pwd)/init.sh
+here=$(cd "$(dirname "$0")" && pwd)
+init=$here/init.sh
+hack=$here/../../hack
 cache=${FAIRLEAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead}/vm
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -21,16 +24,25 @@ newest() {
 		cut -d' ' -f1 | sort -V | tail -n 1
 }
 
-# download gets the package into the current folder. What apt knows may be older than what is there to be had.
-download() {
+# get downloads the newest package into the current folder.
+get() {
 	local package
 	package=$(newest)
-	if [ -z "$package" ] || ! apt-get -qq -o APT::Sandbox::User=root download "$package" 2>/dev/null; then
-		apt-get -qq update
-		package=$(newest)
-		[ -n "$package" ] || fail "apt has no cloud kernel $version for amd64"
-		apt-get -qq -o APT::Sandbox::User=root download "$package"
-	fi
+	rm -f ./*.deb
+	[ -n "$package" ] && "$hack/apt.sh" -o APT::Sandbox::User=root download "$package"
+}
+
+# download also works if apt's package lists are out of date, or if the network fails for some seconds.
+download() {
+	local pause
+	get 2>/dev/null && return
+	for pause in 0 5 15 45; do
+		sleep "$pause"
+		"$hack/apt.sh" update || true
+		get && return
+	done
+	[ -n "$(newest)" ] || fail "apt has no cloud kernel $version for amd64; check its sources and the network"
+	fail "apt-get cannot download $(newest), see its errors above"
 }
 
 # unpack_kernel fills a folder with the kernel and its modules.
@@ -72,18 +84,23 @@ pack_initramfs() {
 	rm -r "$root"
 }
 
-# The rename comes last, so that there is the whole of it or nothing.
+# The rename comes last, so that there is the whole of it or nothing. Other folders are leftovers of a killed run, or belong to other
+# versions of these scripts.
 exec 9>"$cache/lock"
 flock 9
-stamp=$(cat "$0" "$init" | sha256sum)
-if [ "$(cat "$cache/$version/stamp" 2>/dev/null)" != "$stamp" ]; then
+checksum=$(cat "$0" "$init" | sha256sum)
+kernel=$cache/$version-${checksum:0:12}
+if [ ! -d "$kernel" ]; then
+	rm -rf "$cache"/tmp.*
+	"$hack/space.sh" "$cache" 300 FAIRLEAD_CACHE
 	new=$(mktemp -d -p "$cache")
 	trap 'rm -rf "$new"' EXIT
 	chmod 755 "$new"
 	unpack_kernel "$new" >&2
 	pack_initramfs "$new"
-	echo "$stamp" >"$new/stamp"
-	rm -rf "${cache:?}/$version"
-	mv "$new" "$cache/$version"
+	for old in "$cache/$version"-*; do
+		if flock -n "$old" true 2>/dev/null; then rm -rf "$old"; fi
+	done
+	mv "$new" "$kernel"
 fi
-echo "$cache/$version"
+echo "$kernel"

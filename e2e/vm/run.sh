@@ -7,7 +7,7 @@
 #   VM_TIMEOUT=600     seconds from the start, then the exit status is 124
 #   VM_SHARE=FOLDER    what the command changes in this one stays
 #   VM_ACCEL=kvm       with the processor's support, where that works; otherwise all is emulated, ten times as slow
-# Where the virtual machine itself fails, twice, the exit status is 125.
+# Where the virtual machine itself fails, twice, the exit status is 125. It ends when the program that started this script ends.
 set -uo pipefail
 
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^#/s/^# \?//p}' "$0" >&2; exit 125; }
@@ -18,6 +18,7 @@ timeout=${VM_TIMEOUT:-600}
 share=${VM_SHARE:-}
 accel=${VM_ACCEL:-tcg,thread=multi,tb-size=256}
 boot_timeout=120
+here=$(dirname "$0")
 virtiofsd=/usr/lib/qemu/virtiofsd
 
 fail() {
@@ -34,6 +35,7 @@ check() {
 	command -v xz >/dev/null || missing="$missing xz-utils"
 	[ -z "$missing" ] || fail "install these packages (hack/install.sh does):$missing"
 	[ "$(id -u)" = 0 ] || fail "not root"
+	"$here/../../hack/space.sh" "${TMPDIR:-/tmp}" 64 TMPDIR || exit 125
 }
 
 # processes are those that have to end with this script.
@@ -83,7 +85,7 @@ start() {
 	serve_files root / always
 	if [ -n "$share" ]; then
 		serve_files share "$share" auto
-		shared=(-chardev "socket,id=share,path=$job/share.socket" -device vhost-user-fs-pci,chardev=share,tag=share)
+		shared=(-chardev "socket,id=share,path=$job/share.socket" -device "vhost-user-fs-pci,chardev=share,tag=share")
 	fi
 	background qemu-system-x86_64 -M pc,usb=off,vmport=off -accel "$accel" -cpu max,la57=off -smp "${VM_CPUS:-2}" -m "$memory" \
 		-nodefaults -no-user-config -display none -no-reboot \
@@ -101,9 +103,18 @@ start() {
 
 booted() { grep -q '^booted' "$job/status" 2>/dev/null; }
 
+# orphaned reports whether the parent has ended, such as a killed go test, which cannot end this script any more.
+orphaned() {
+	local stat parent
+	stat=$(<"/proc/$$/stat")
+	read -r _ parent _ <<<"${stat##*) }"
+	[ "$parent" != "$PPID" ]
+}
+
 # await waits for the end of the VM, and ends it when its time is over.
 await() {
 	while kill -0 "$qemu" 2>/dev/null; do
+		! orphaned || exit 125
 		if [ $((SECONDS - began)) -ge "$timeout" ]; then
 			timed_out=yes
 			return
@@ -135,8 +146,10 @@ complain() {
 }
 
 check
-kernel=$("$(dirname "$0")/kernel.sh" "$version") || fail "no kernel"
-job=$(mktemp -d) || fail "no folder for temporary files"
+kernel=$("$here/kernel.sh" "$version") || fail "no kernel"
+exec 8<"$kernel"
+flock -s 8
+job=$(mktemp -d -t "fairlead-vm-$$.XXXXXX") || fail "no folder for temporary files"
 trap 'end; rm -rf "$job"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
