@@ -223,6 +223,7 @@ func (p *Proxier) sync(ctx context.Context) bool {
 		}
 		p.failures++
 		p.once(logger, syncing, err)
+		logger.V(4).Info("Sync failed", "failures", p.failures)
 		return true
 	}
 	p.behind.Store(0)
@@ -299,6 +300,7 @@ func (p *Proxier) drifted(ctx context.Context) bool {
 		return false
 	}
 	delete(p.said, verifying)
+	logger.V(4).Info("Verified", "differences", len(drift))
 	if len(drift) > 0 {
 		logger.Info("Repairing rules that another program has changed", "differences", len(drift), "first", drift[:min(shown, len(drift))])
 	}
