@@ -15,13 +15,22 @@ import (
 
 // depth is the longest way through jumps and gotos from a chain down.
 func depth(k *xtablestest.Kernel, table, chain string) int {
-	deepest := 0
-	for _, rule := range k.Rules.Rules(table, chain) {
-		if to := target(rule); to != "" {
-			deepest = max(deepest, 1+depth(k, table, to))
+	below := map[string]int{} // by chain; many lead to the same one
+	var from func(chain string) int
+	from = func(chain string) int {
+		deepest, done := below[chain]
+		if done {
+			return deepest
 		}
+		for _, rule := range k.Rules.Rules(table, chain) {
+			if to := target(rule); to != "" {
+				deepest = max(deepest, 1+from(to))
+			}
+		}
+		below[chain] = deepest
+		return deepest
 	}
-	return deepest
+	return from(chain)
 }
 
 // target is the chain of ours that a rule leads to, if it does.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
@@ -106,13 +107,13 @@ type universe struct {
 }
 
 // forEachUniverse runs a test on random clusters of both families, with and without known pods.
-func forEachUniverse(t *testing.T, seeds uint64, test func(t *testing.T, u *universe)) {
+func forEachUniverse(t *testing.T, seeds []uint64, test func(t *testing.T, u *universe)) {
 	for _, family := range families {
-		for seed := range seeds {
+		for _, seed := range seeds {
 			t.Run(fmt.Sprintf("%s, seed %d", family, seed), func(t *testing.T) {
 				t.Parallel()
 				world := servicetest.NewWorld(seed, family)
-				options := service.Options{Family: family, NodeName: servicetest.Node, MasqueradeAll: seed%5 == 4, Pods: world.Pods()}
+				options := service.Options{Family: family, NodeName: servicetest.Node, MasqueradeAll: seed%3 == 2, Pods: world.Pods()}
 				u := &universe{World: world, family: family, rand: rand.New(rand.NewPCG(seed, 2)), builder: service.NewBuilder(options)}
 				// Without time to drain, what is held depends on nothing but the last Table.
 				u.options = Options{Family: family, MasqueradeBit: 14, MarkBit: 15, Scheduler: "rr"}
@@ -154,7 +155,7 @@ func (u *universe) fresh(t *testing.T, table *service.Table) *fake {
 }
 
 func TestTheKernelDoesWhatTheOracleSays(t *testing.T) {
-	forEachUniverse(t, 4, func(t *testing.T, u *universe) {
+	forEachUniverse(t, tier.Seeds(3, 6), func(t *testing.T, u *universe) {
 		f := newFake(u.family)
 		b := newBackend(u.options, f.kernel())
 		for round := range 10 {
@@ -171,7 +172,7 @@ func TestTheKernelDoesWhatTheOracleSays(t *testing.T) {
 }
 
 func TestManySmallSyncsLeadToTheSameAsOne(t *testing.T) {
-	forEachUniverse(t, 4, func(t *testing.T, u *universe) {
+	forEachUniverse(t, tier.Seeds(3, 6), func(t *testing.T, u *universe) {
 		f := newFake(u.family)
 		b := newBackend(u.options, f.kernel())
 		for step := range 60 {
@@ -194,7 +195,7 @@ func TestManySmallSyncsLeadToTheSameAsOne(t *testing.T) {
 // TestEveryMomentIsBeforeOrAfter looks at random packets after each write: at every moment they get to where they did before, or to where
 // they will after it.
 func TestEveryMomentIsBeforeOrAfter(t *testing.T) {
-	forEachUniverse(t, 4, func(t *testing.T, u *universe) {
+	forEachUniverse(t, tier.Seeds(3, 6), func(t *testing.T, u *universe) {
 		f := newFake(u.family)
 		b := newBackend(u.options, f.kernel())
 		was, _ := u.change(40)
@@ -284,7 +285,7 @@ func (u *universe) foreign(f *fake) func(t *testing.T) {
 }
 
 func TestFailedCallsLoseNothing(t *testing.T) {
-	forEachUniverse(t, 4, func(t *testing.T, u *universe) {
+	forEachUniverse(t, tier.Seeds(3, 6), func(t *testing.T, u *universe) {
 		f := newFake(u.family)
 		untouched := u.foreign(f)
 		b := newBackend(u.options, f.kernel())
@@ -324,7 +325,7 @@ func TestFailedCallsLoseNothing(t *testing.T) {
 
 // TestAfterAFailureEachPortIsServedAsBeforeOrAfter lets single calls fail, also in a Sync that reads the kernel first.
 func TestAfterAFailureEachPortIsServedAsBeforeOrAfter(t *testing.T) {
-	forEachUniverse(t, 4, func(t *testing.T, u *universe) {
+	forEachUniverse(t, tier.Seeds(3, 6), func(t *testing.T, u *universe) {
 		f := newFake(u.family)
 		b := newBackend(u.options, f.kernel())
 		was, _ := u.change(40)
