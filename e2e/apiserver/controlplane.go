@@ -37,7 +37,9 @@ type ControlPlaneConfig struct {
 	// its files; the system's folder for temporary files if empty.
 	Dir string
 	// Start starts a child process (in a network namespace, for example); it
-	// is not to wait for its end. (*exec.Cmd).Start if nil.
+	// is not to wait for its end. If it is nil, the child runs in the network
+	// namespace of this process, and the kernel kills it when this process
+	// ends.
 	Start func(cmd *exec.Cmd) error
 	// Dial makes the connections of the clients of RESTConfig and those by
 	// which Start waits for the API server; a plain net.Dialer if nil.
@@ -74,7 +76,7 @@ func NewControlPlane(config ControlPlaneConfig) *ControlPlane {
 		config.ServiceCIDRs = defaultServiceCIDRs
 	}
 	if config.Start == nil {
-		config.Start = (*exec.Cmd).Start
+		config.Start = startBound
 	}
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{}).DialContext
@@ -134,7 +136,7 @@ func (c *ControlPlane) prepare() (err error) {
 		}
 		c.cidrs = append(c.cidrs, prefix)
 	}
-	if c.dir, err = os.MkdirTemp(c.config.Dir, "controlplane-"); err != nil {
+	if c.dir, err = os.MkdirTemp(c.config.Dir, "fairlead-controlplane-"); err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	if c.port, err = reservePort(c.config.Address, c.config.Port); err != nil {

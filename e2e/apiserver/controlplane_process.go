@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -64,6 +66,31 @@ func startChild(cmd *exec.Cmd, log string, start func(*exec.Cmd) error) (*childP
 		return nil, fmt.Errorf("start %s: %w", child.name, errors.Join(err, child.kill()))
 	}
 	return child, nil
+}
+
+// forks sends functions to a thread that lives as long as this process.
+var forks = sync.OnceValue(func() chan<- func() {
+	starts := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for start := range starts {
+			start()
+		}
+	}()
+	return starts
+})
+
+// startBound starts a command that the kernel kills when this process ends, for
+// whatever reason. As the kernel sends the signal when the forking thread ends,
+// all commands are started by one thread that does not end.
+func startBound(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	started := make(chan error)
+	forks() <- func() { started <- cmd.Start() }
+	return <-started
 }
 
 // kill ends the process at once and returns when it is reaped.

@@ -98,7 +98,7 @@ func TestControlPlaneStopLeavesNothing(t *testing.T) {
 		Dir:          dir,
 		Start: func(cmd *exec.Cmd) error {
 			children = append(children, cmd)
-			return cmd.Start()
+			return startBound(cmd)
 		},
 	})
 	if err := plane.Stop(); err != nil {
