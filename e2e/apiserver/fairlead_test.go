@@ -9,18 +9,22 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/fairlead/fairlead/e2e/apiserver"
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
@@ -68,28 +72,44 @@ func (c *cluster) create(objects ...any) {
 	}
 }
 
-// setEndpoints replaces the endpoints of a slice.
+// setEndpoints replaces the endpoints of a slice. It retries if the API server is overloaded.
 func (c *cluster) setEndpoints(slice *discoveryv1.EndpointSlice) error {
-	_, err := c.client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(c.t.Context(), slice, metav1.UpdateOptions{})
-	return err
+	overloaded := func(err error) bool {
+		return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err)
+	}
+	return retry.OnError(retry.DefaultBackoff, overloaded, func() error {
+		_, err := c.client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(c.t.Context(), slice, metav1.UpdateOptions{})
+		return err
+	})
 }
 
 func vip(f lab.Family, n int) netip.AddrPort { return netip.AddrPortFrom(site.ClusterIP(f, n), 80) }
 
-// onlyServer waits until all of some questions to a virtual IP are answered by one pod.
-func (c *cluster) onlyServer(client *lab.Host, to netip.AddrPort, server netip.AddrPort) {
-	c.t.Helper()
-	c.Eventually(fmt.Sprintf("%s leads to %s", to, server), func() error {
-		for range 20 {
-			answer, err := client.Ask(c.t.Context(), "tcp", to, lab.Timeout(2*time.Second))
-			if err != nil {
-				return err
-			}
-			if answer.Server != server {
-				return fmt.Errorf("%s answered", answer.Server)
-			}
+// reconnected is how long a change may take to show once the API server is back. While the API server is down, client-go's
+// reflectors double their back-off up to 30 s and add a random jitter of up to 100 %: a retry can be 60 s away.
+var reconnected = lab.Patience(120 * time.Second)
+
+// onlyServer asks 20 times and expects all answers from one server.
+func onlyServer(server netip.AddrPort, ask func() (lab.Answer, error)) error {
+	for range 20 {
+		answer, err := ask()
+		if err != nil {
+			return err
 		}
-		return nil
+		if answer.Server != server {
+			return fmt.Errorf("%s answered, want %s", answer.Server, server)
+		}
+	}
+	return nil
+}
+
+// leadsTo waits until a virtual IP leads only to one server.
+func (c *cluster) leadsTo(limit time.Duration, client *lab.Host, to, server netip.AddrPort) {
+	c.t.Helper()
+	c.Within(limit, fmt.Sprintf("%s leads to %s", to, server), func() error {
+		return onlyServer(server, func() (lab.Answer, error) {
+			return client.Ask(c.t.Context(), "tcp", to, lab.Timeout(lab.AttemptTimeout))
+		})
 	})
 }
 
@@ -97,11 +117,20 @@ func (c *cluster) onlyServer(client *lab.Host, to netip.AddrPort, server netip.A
 func (c *cluster) refused(client *lab.Host, to netip.AddrPort) {
 	c.t.Helper()
 	c.Eventually(fmt.Sprintf("%s refuses", to), func() error {
-		if _, err := client.Ask(c.t.Context(), "tcp", to); !errors.Is(err, lab.ErrRefused) {
-			return fmt.Errorf("got %w", err)
-		}
-		return nil
+		answer, err := client.Ask(c.t.Context(), "tcp", to, lab.Timeout(lab.AttemptTimeout))
+		return failsWith(lab.ErrRefused, answer, err)
 	})
+}
+
+// failsWith expects that a question has failed with an error.
+func failsWith(want error, answer lab.Answer, err error) error {
+	if err == nil {
+		return fmt.Errorf("%s answered, want: %v", answer.Server, want)
+	}
+	if !errors.Is(err, want) {
+		return fmt.Errorf("got: %w, want: %v", err, want)
+	}
+	return nil
 }
 
 func dualStack(name string, n int) *corev1.Service {
@@ -130,7 +159,8 @@ func TestFairleadFollowsTheAPIServer(t *testing.T) {
 				check(f)
 			}
 		}
-		each(func(f lab.Family) { c.onlyServer(client, vip(f, 10), first.AddrPort(f, 8080)) })
+		patience := lab.Patience(60 * time.Second)
+		each(func(f lab.Family) { c.leadsTo(patience, client, vip(f, 10), first.AddrPort(f, 8080)) })
 
 		t.Log("an endpoint is replaced")
 		each(func(f lab.Family) {
@@ -138,7 +168,7 @@ func TestFairleadFollowsTheAPIServer(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		each(func(f lab.Family) { c.onlyServer(client, vip(f, 10), second.AddrPort(f, 8080)) })
+		each(func(f lab.Family) { c.leadsTo(patience, client, vip(f, 10), second.AddrPort(f, 8080)) })
 
 		t.Log("Services that are not ours to serve are not served")
 		other := dualStack("other", 11)
@@ -151,18 +181,31 @@ func TestFairleadFollowsTheAPIServer(t *testing.T) {
 		c.create(dualStack("late", 12))
 		each(func(f lab.Family) { c.refused(client, vip(f, 12)) })
 		c.create(slices("late", first, c.Nodes[0])...)
-		each(func(f lab.Family) { c.onlyServer(client, vip(f, 12), first.AddrPort(f, 8080)) })
-		if _, err := client.Ask(t.Context(), "tcp", vip(lab.IPv4, 11)); !errors.Is(err, lab.ErrTimeout) {
-			t.Errorf("another proxy's Service: got %v, want a timeout", err)
+		each(func(f lab.Family) { c.leadsTo(patience, client, vip(f, 12), first.AddrPort(f, 8080)) })
+		answer, err := client.Ask(t.Context(), "tcp", vip(lab.IPv4, 11), lab.Timeout(lab.Silence))
+		if err := failsWith(lab.ErrTimeout, answer, err); err != nil {
+			t.Errorf("another proxy's Service: %v", err)
 		}
 
 		t.Log("the API server dies: what stands goes on")
+		const gone = "Cannot reach the API server"
+		before := c.Log.Count(gone)
 		if err := c.plane.KillAPIServer(); err != nil {
 			t.Fatal(err)
 		}
+		c.Eventually("Fairlead notices that the API server is gone", func() error {
+			if c.Log.Count(gone) == before {
+				return fmt.Errorf("its log has no new line with %q", gone)
+			}
+			return nil
+		})
 		for range 10 {
-			each(func(f lab.Family) { c.onlyServer(client, vip(f, 10), second.AddrPort(f, 8080)) })
-			time.Sleep(200 * time.Millisecond)
+			each(func(f lab.Family) {
+				err := onlyServer(second.AddrPort(f, 8080), func() (lab.Answer, error) { return client.AskPromptly(t.Context(), "tcp", vip(f, 10)) })
+				if err != nil {
+					t.Error(err)
+				}
+			})
 		}
 
 		t.Log("the API server is back: changes are followed again")
@@ -177,12 +220,10 @@ func TestFairleadFollowsTheAPIServer(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		each(func(f lab.Family) { c.onlyServer(client, vip(f, 10), first.AddrPort(f, 8080)) })
-		c.Eventually("the deleted Service is gone", func() error {
-			if _, err := client.Ask(t.Context(), "tcp", vip(lab.IPv4, 12), lab.Timeout(500*time.Millisecond)); !errors.Is(err, lab.ErrTimeout) {
-				return fmt.Errorf("got %w", err)
-			}
-			return nil
+		each(func(f lab.Family) { c.leadsTo(reconnected, client, vip(f, 10), first.AddrPort(f, 8080)) })
+		c.Within(reconnected, "the deleted Service is gone", func() error {
+			answer, err := client.Ask(t.Context(), "tcp", vip(lab.IPv4, 12), lab.Timeout(lab.Silence))
+			return failsWith(lab.ErrTimeout, answer, err)
 		})
 	})
 }
@@ -190,60 +231,93 @@ func TestFairleadFollowsTheAPIServer(t *testing.T) {
 // TestNoConnectionFailsWhenFairleadIsKilled kills Fairlead again and again at random moments while hundreds of Services change,
 // so that many a sync is cut off in the middle, and keeps connecting to a Service that does not change.
 func TestNoConnectionFailsWhenFairleadIsKilled(t *testing.T) {
-	const services, kills = 200, 12
-	site.ForEachVariant(t, func(t *testing.T, variant string) {
-		c := newCluster(t, variant)
-		server, client := c.Pod(c.Nodes[1], "server", 8080), c.Pod(c.Nodes[0], "client", 9000)
-		c.create(dualStack("web", 10))
-		for _, f := range lab.Families {
-			c.create(site.Slice(f, "web", "8080", site.At(f, server, c.Nodes[1])))
+	variants := []string{"nft"}
+	if tier.Soak {
+		variants = site.Variants
+	}
+	for _, variant := range variants {
+		t.Run(variant, func(t *testing.T) { killAgainAndAgain(t, variant, tier.Count(4, 30)) })
+	}
+}
+
+func killAgainAndAgain(t *testing.T, variant string, kills int) {
+	const services = 200
+	c := newCluster(t, variant)
+	server, client := c.Pod(c.Nodes[1], "server", 8080), c.Pod(c.Nodes[0], "client", 9000)
+	c.create(dualStack("web", 10))
+	for _, f := range lab.Families {
+		c.create(site.Slice(f, "web", "8080", site.At(f, server, c.Nodes[1])))
+	}
+	slice := func(n, endpoints int) *discoveryv1.EndpointSlice {
+		var list []string
+		for i := range endpoints {
+			list = append(list, fmt.Sprintf("10.244.9.%d@node9", i+1))
 		}
-		slice := func(n, endpoints int) *discoveryv1.EndpointSlice {
-			var list []string
-			for i := range endpoints {
-				list = append(list, fmt.Sprintf("10.244.9.%d@node9", i+1))
+		return site.Slice(lab.IPv4, fmt.Sprintf("busy-%d", n), "8080", list...)
+	}
+	for n := range services {
+		c.create(servicetest.Service(fmt.Sprintf("busy-%d", n), fmt.Sprintf("10.96.1.%d", n+1), "80"), slice(n, 20))
+	}
+	c.start(site.ModeFlag("min-sync-period"), "0")
+	for _, f := range lab.Families {
+		c.Answers(client, "tcp", vip(f, 10))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		for ctx.Err() == nil {
+			if err := c.setEndpoints(slice(rand.IntN(services), 1+rand.IntN(20))); err != nil && ctx.Err() == nil {
+				t.Errorf("change a slice: %v", err)
+				return
 			}
-			return site.Slice(lab.IPv4, fmt.Sprintf("busy-%d", n), "8080", list...)
 		}
-		for n := range services {
-			c.create(servicetest.Service(fmt.Sprintf("busy-%d", n), fmt.Sprintf("10.96.1.%d", n+1), "80"), slice(n, 20))
-		}
-		c.start(site.ModeFlag("min-sync-period"), "0")
-		for _, f := range lab.Families {
-			c.Answers(client, "tcp", vip(f, 10))
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var running sync.WaitGroup
+	})
+	connections := make([]atomic.Int64, len(lab.Families))
+	for i, f := range lab.Families {
 		running.Go(func() {
-			for ctx.Err() == nil {
-				if err := c.setEndpoints(slice(rand.IntN(services), 1+rand.IntN(20))); err != nil && ctx.Err() == nil {
-					t.Errorf("change a slice: %v", err)
+			for ; ctx.Err() == nil; connections[i].Add(1) {
+				if _, err := client.AskPromptly(context.Background(), "tcp", vip(f, 10), lab.Reset()); err != nil {
+					t.Errorf("%s, connection %d: %v", f, connections[i].Load(), err)
 					return
 				}
 			}
 		})
-		connections := make([]int, len(lab.Families))
-		for i, f := range lab.Families {
-			running.Go(func() {
-				for ; ctx.Err() == nil; connections[i]++ {
-					if _, err := client.Ask(context.Background(), "tcp", vip(f, 10), lab.Reset()); err != nil {
-						t.Errorf("%s, connection %d: %v", f, connections[i], err)
-						return
-					}
-				}
-			})
+	}
+	// Each run of Fairlead logs this once per family.
+	const firstSync = "Synced for the first time"
+	synced := func(times int) {
+		t.Helper()
+		c.Eventually("Fairlead has synced", func() error {
+			if n := c.Log.Count(firstSync); n < times {
+				return fmt.Errorf("its log has %q %d times, want %d", firstSync, n, times)
+			}
+			return nil
+		})
+	}
+	want := len(lab.Families)
+	for kill := range kills {
+		// Every second time Fairlead may still be at its first sync.
+		if kill%2 == 0 {
+			synced(want)
 		}
-		for range kills {
-			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond)
-			c.Stop(syscall.SIGKILL)
-			c.start(site.ModeFlag("min-sync-period"), "0")
-		}
-		time.Sleep(time.Second)
-		stop()
-		running.Wait()
-		t.Logf("%v connections", connections)
-
-	})
+		time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond)
+		c.Stop(syscall.SIGKILL)
+		want = c.Log.Count(firstSync) + len(lab.Families)
+		c.start(site.ModeFlag("min-sync-period"), "0")
+	}
+	synced(want)
+	for i, f := range lab.Families {
+		before := connections[i].Load()
+		c.Eventually(fmt.Sprintf("connections go on over %s", f), func() error {
+			if n := connections[i].Load() - before; n < 100 && !t.Failed() {
+				return fmt.Errorf("there were %d more", n)
+			}
+			return nil
+		})
+		t.Logf("%s: %d connections", f, connections[i].Load())
+	}
 }
 
 // TestATakenHealthCheckPortIsAnEventOnTheService looks at what the owner of a Service gets to see.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
-	"github.com/fairlead/fairlead/e2e/site"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -43,24 +42,16 @@ func (p Probe) elsewhere() bool {
 	})
 }
 
-// once sends one question. UDP clients never use a port twice, lest the kernel takes the packet for one of an earlier flow.
+// once sends one question.
 func (s *stage) once(ctx context.Context, p Probe, source netip.Addr, timeout time.Duration) (lab.Answer, error) {
-	port := uint16(0)
-	if p.Packet.Protocol == service.UDP {
-		const first, last = 20000, 29999
-		port = uint16(first + s.ports.Add(1)%(last-first))
-	}
 	return s.hosts[p.Client].Ask(ctx, p.Packet.Protocol.String(), p.Packet.Destination,
-		lab.From(netip.AddrPortFrom(source, port)), lab.Timeout(timeout), lab.Reset())
+		lab.From(netip.AddrPortFrom(source, 0)), lab.Timeout(timeout), lab.Reset())
 }
-
-// patience is how long an answer may take.
-var patience = site.Patience(5 * time.Second)
 
 // fails asks twice, and never wants an answer. A refusal that comes too early is noticed by TCP a second later only, and
 // until then it looks like silence. What the node sends itself over UDP fails at once in either case.
 func (s *stage) fails(ctx context.Context, p Probe, want error) error {
-	timeout := patience
+	timeout := lab.AnswerTimeout
 	switch {
 	case p.Want.Action == service.Reject:
 	case p.Packet.Protocol == service.TCP:
@@ -97,7 +88,7 @@ func (s *stage) passes(ctx context.Context, p Probe) error {
 	}
 	defer server.close()
 	for range 3 {
-		answer, err := s.once(ctx, p, p.Packet.Source, patience)
+		answer, err := s.once(ctx, p, p.Packet.Source, lab.AnswerTimeout)
 		if err != nil {
 			return err
 		}
@@ -138,7 +129,7 @@ func (s *stage) standIn(p Probe) (standIn, error) {
 	}
 	server, err := listen(lab.Wildcard(lab.IPv6, to.Port()))
 	// A process that another test starts just now has a copy of the last listener, until it becomes the program that it shall be.
-	for end := time.Now().Add(patience); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(lab.AnswerTimeout); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		server, err = listen(lab.Wildcard(lab.IPv6, to.Port()))
 	}
 	if err != nil {
@@ -207,7 +198,7 @@ func (s *stage) reaches(ctx context.Context, p Probe) error {
 
 // reach asks once, and checks that the answer is a possible one.
 func (s *stage) reach(ctx context.Context, p Probe, source netip.Addr) (netip.AddrPort, error) {
-	answer, err := s.once(ctx, p, source, patience)
+	answer, err := s.once(ctx, p, source, lab.AnswerTimeout)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

@@ -46,17 +46,41 @@ type Object interface {
 	runtime.Object
 }
 
-// All returns every case there is.
-func All() []Case {
-	all := slices.Concat(clusterIPCases, masqueradeCases, selectionCases,
+// chapters are all cases, by subject. The first cases of a chapter are its plainest.
+func chapters() [][]Case {
+	return [][]Case{clusterIPCases, masqueradeCases, selectionCases,
 		nodePortCases, nodePortAddressCases, localhostCases,
 		externalIPCases, balancerCases, claimCases, sourceRangeCases,
 		refusalCases, internalLocalCases, externalLocalCases, sliceCases, readinessCases,
-		topologyCases, affinityCases, typeChangeCases, portChangeCases, endpointChangeCases, policyChangeCases)
+		topologyCases, affinityCases, typeChangeCases, portChangeCases, endpointChangeCases, policyChangeCases}
+}
+
+// All returns every case there is.
+func All() []Case {
+	all := slices.Concat(chapters()...)
 	for i := range all {
 		all[i].number = i
 	}
 	return all
+}
+
+// Core returns the first cases of each chapter that need no other flags than usual: for a quick look at a slow machine.
+func Core() []Case {
+	const each = 2
+	var core []Case
+	number := 0
+	for _, chapter := range chapters() {
+		taken := 0
+		for _, c := range chapter {
+			c.number = number
+			number++
+			if taken < each && c.Flags.String() == (Flags{}).String() {
+				core = append(core, c)
+				taken++
+			}
+		}
+	}
+	return core
 }
 
 // Families lists the families in which the case must hold.

@@ -10,7 +10,10 @@ import (
 	"github.com/fairlead/fairlead/e2e/site"
 )
 
-var only = flag.String("case", "", "send the packets of those cases only whose name contains this")
+var (
+	only = flag.String("case", "", "send the packets of those cases only whose name contains this")
+	core = flag.Bool("core", false, "send the packets of the first cases of each chapter only")
+)
 
 // TestMain builds the program for the tests that need root; the others can do without either.
 func TestMain(m *testing.M) {
@@ -28,10 +31,14 @@ func needsRoot(t *testing.T) {
 	}
 }
 
-// chosen are the cases that -case leaves.
+// chosen are the cases that -case and -core leave.
 func chosen(t *testing.T) []Case {
 	t.Helper()
-	left := slices.DeleteFunc(All(), func(c Case) bool { return !strings.Contains(c.Name, *only) })
+	all := All()
+	if *core {
+		all = Core()
+	}
+	left := slices.DeleteFunc(all, func(c Case) bool { return !strings.Contains(c.Name, *only) })
 	if len(left) == 0 {
 		t.Fatalf("no case's name contains %q", *only)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +27,6 @@ type stage struct {
 	*site.Site
 	t     *testing.T
 	hosts map[string]*lab.Host
-	ports atomic.Uint32 // how many UDP ports clients have used
 }
 
 // newStage is a stage on which Fairlead runs.
@@ -107,7 +105,7 @@ func (s *stage) leadVirtualRanges(family lab.Family) {
 			rules += fmt.Sprintf("-A PREROUTING -d %s -p %s -j DNAT --to-destination %s\n", r, protocol, world)
 		}
 	}
-	s.feed(s.Backbone, rules+"COMMIT\n", program+"-restore", "--noflush")
+	s.feed(s.Backbone, rules+"COMMIT\n", program+"-restore", "--wait", "--noflush")
 	s.returnThroughNode(family)
 }
 
@@ -160,7 +158,7 @@ func (s *stage) settle(round int) {
 		virtual := s.moveTo(pod)
 		for family, addr := range virtual {
 			s.Eventually(fmt.Sprintf("step %d is in force for %s", round+1, family), func() error {
-				answer, err := s.hosts["pod"].Ask(s.t.Context(), "tcp", netip.AddrPortFrom(addr, 80), lab.Timeout(time.Second), lab.Reset())
+				answer, err := s.hosts["pod"].Ask(s.t.Context(), "tcp", netip.AddrPortFrom(addr, 80), lab.Timeout(lab.Patience(time.Second)), lab.Reset())
 				if err == nil && answer.Server != s.hosts[pod].AddrPort(family, 8080) {
 					err = fmt.Errorf("%s answered", answer.Server)
 				}

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,13 +13,13 @@ import (
 	"github.com/fairlead/fairlead/e2e/site"
 )
 
-// settled waits until the rules do not change any more.
+// settled waits until the rules do not change any more. A verification is followed by a sync of whatever is pending, so two of them
+// have one between them.
 func (c *cluster) settled() left {
 	c.t.Helper()
-	const quiet = 2 * time.Second
 	before := c.left()
 	c.Eventually("the rules stay as they are", func() error {
-		time.Sleep(quiet)
+		c.Verified(2)
 		now := c.left()
 		changed := fmt.Sprint(now.rules) != fmt.Sprint(before.rules)
 		before = now
@@ -31,19 +29,6 @@ func (c *cluster) settled() left {
 		return nil
 	})
 	return before
-}
-
-// flat compares what Fairlead uses with what it used when it was warm.
-func flat(t *testing.T, warm, end usage) {
-	t.Helper()
-	if 2*end.rss > 3*warm.rss {
-		t.Errorf("the memory grows: %d KiB, then %d KiB", warm.rss, end.rss)
-	}
-	// Some go to programs that run at the moment.
-	const some = 8
-	if end.files > warm.files+some || end.threads > warm.threads+some {
-		t.Errorf("files or threads grow: %s, then %s", warm, end)
-	}
 }
 
 // quiet looks for what Fairlead has no reason to say.
@@ -58,18 +43,20 @@ func (c *cluster) quiet() {
 
 var goroutine = regexp.MustCompile(`(?m)^goroutine [1-9][0-9]* .*:$`)
 
-// dumped ends Fairlead in the way that makes Go list all goroutines, and counts them.
-func (c *cluster) dumped(p *lab.Process) int {
+// dumped returns what Fairlead uses, with its goroutines. To count them, it ends Fairlead in the way that makes Go list them.
+func (c *cluster) dumped(p *lab.Process) usage {
 	c.t.Helper()
-	before := len(c.Log.String())
+	u, before := measure(c.t, p), len(c.Log.String())
 	if err := p.Stop(syscall.SIGQUIT); err == nil {
 		c.t.Error("Fairlead ended well by SIGQUIT, and so has dumped nothing")
 	}
-	return len(goroutine.FindAllString(c.Log.String()[before:], -1))
+	u.goroutines = len(goroutine.FindAllString(c.Log.String()[before:], -1))
+	return u
 }
 
-// anew removes all that Fairlead has made, and has a new one make it again of the same objects.
-func (c *cluster) anew(before left, goroutines int) {
+// anew removes all that Fairlead has made, and has a new one make it again of the same objects. It compares both the rules and what
+// the two Fairleads used when they had nothing to do.
+func (c *cluster) anew(before left, old usage) {
 	c.t.Helper()
 	if out, err := c.Node().Output(c.t.Context(), site.Program, "cleanup"); err != nil {
 		c.t.Fatalf("cleanup: %v\n%s", err, out)
@@ -92,9 +79,13 @@ func (c *cluster) anew(before left, goroutines int) {
 		}
 	}
 	fresh := c.dumped(process)
-	c.t.Logf("%d goroutines, %d in the new Fairlead", goroutines, fresh)
+	c.t.Logf("Fairlead at the end: %s; the new one: %s", old, fresh)
+	// Some files belong to programs that run at the moment.
 	const some = 8
-	if goroutines == 0 || goroutines > fresh+some {
-		c.t.Errorf("Fairlead had %d goroutines, and a new one has %d", goroutines, fresh)
+	if old.goroutines == 0 || old.goroutines > fresh.goroutines+some {
+		c.t.Errorf("Fairlead had %d goroutines, and a new one has %d", old.goroutines, fresh.goroutines)
+	}
+	if old.files > fresh.files+some {
+		c.t.Errorf("Fairlead had %d open files, and a new one has %d", old.files, fresh.files)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/fairlead/fairlead/e2e/apiserver"
 	"github.com/fairlead/fairlead/e2e/lab"
@@ -30,6 +31,7 @@ func newCluster(t *testing.T, variant string) *cluster {
 	// Protobuf, as the clients share the machine with what is measured.
 	config := plane.RESTConfig()
 	config.ContentType = runtime.ContentTypeProtobuf
+	config.WarningHandler = rest.NoWarnings{} // that external IPs are deprecated, again and again
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package churn tests what shows only over time and under load: thousands of changes through a real API server, while packets
-// flow and the program is measured. It needs root, iptables, etcd, and kube-apiserver and kube-proxy by hack/kube/build.sh.
+// Package churn tests what shows only over time and under load: many changes through a real API server, while packets flow. The
+// long tests, which also measure the program, have the build tag soak. All need root, iptables, etcd, and kube-apiserver by
+// hack/kube/build.sh; the long ones need kube-proxy as well.
 package churn
 
 import (

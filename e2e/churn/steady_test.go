@@ -1,6 +1,7 @@
 package churn
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -23,22 +24,25 @@ type way struct {
 
 func (w way) String() string { return fmt.Sprintf("%s from %s to %s", w.network, w.from.Name, w.to) }
 
-// traffic is connections by some ways, one after the other by each. None of them may fail.
+// traffic is connections by some ways, one after the other by each. None of them may fail, nor be held up by lost packets.
 type traffic struct {
 	t       *testing.T
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	made    []int // connections, by way
+	control control
+	report  sync.Once
 }
 
-// startTraffic connects by each way again and again, with a pause in between.
-func startTraffic(t *testing.T, pause time.Duration, ways ...way) *traffic {
+// startTraffic connects by each way again and again, with a pause in between, and by the control way, which goes to a pod directly.
+func startTraffic(t *testing.T, pause time.Duration, controlWay way, ways ...way) *traffic {
 	ctx, stop := context.WithCancel(context.Background())
-	tr := &traffic{t: t, stop: stop, made: make([]int, len(ways))}
+	tr := &traffic{t: t, stop: stop, made: make([]int, len(ways)), control: control{way: controlWay}}
 	t.Cleanup(tr.end)
 	for i, w := range ways {
 		tr.running.Go(func() { tr.made[i] = tr.connect(ctx, w, pause) })
 	}
+	tr.running.Go(func() { tr.control.connect(ctx, pause) })
 	return tr
 }
 
@@ -47,23 +51,62 @@ func (tr *traffic) connect(ctx context.Context, w way, pause time.Duration) (mad
 	const enough = 10
 	for failed := 0; ctx.Err() == nil && failed < enough; made++ {
 		// Not ctx: a connection that has begun has to end well.
-		if _, err := w.from.Ask(context.Background(), w.network, w.to, lab.Reset()); err != nil {
+		if _, err := w.from.AskPromptly(context.Background(), w.network, w.to, lab.Reset()); err != nil {
 			failed++
-			tr.t.Errorf("%s: connection %d of %s: %v", time.Now().Format("15:04:05.000"), made, w, err)
+			tr.t.Errorf("%s: connection %d of %s: %v", time.Now().Format(clock), made, w, err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		sleep(ctx, pause)
 	}
 	return made
 }
 
-// end stops the traffic.
+func sleep(ctx context.Context, pause time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
+	}
+}
+
+// end stops the traffic, and reports the control.
 func (tr *traffic) end() {
 	tr.stop()
 	tr.running.Wait()
+	tr.report.Do(func() { tr.t.Log(&tr.control) })
 }
+
+// control connects past all Services and asserts nothing: if the others fail, it tells whether the machine stood still.
+type control struct {
+	way          way
+	made, resent int
+	slowest      time.Duration
+	slowestAt    time.Time
+	failed       int
+	failure      error // the first one
+}
+
+func (c *control) connect(ctx context.Context, pause time.Duration) {
+	for ; ctx.Err() == nil; c.made++ {
+		start := time.Now()
+		answer, err := c.way.from.Ask(context.Background(), c.way.network, c.way.to, lab.Reset())
+		if err != nil {
+			c.failed++
+			c.failure = cmp.Or(c.failure, fmt.Errorf("%s: connection %d: %w", start.Format(clock), c.made, err))
+		}
+		c.resent += answer.Resent
+		if took := time.Since(start); took > c.slowest {
+			c.slowest, c.slowestAt = took, start
+		}
+		sleep(ctx, pause)
+	}
+}
+
+func (c *control) String() string {
+	return fmt.Sprintf("control, %s: %d connections, the slowest took %v at %s; %d packets were sent again; %d connections failed, first: %v",
+		c.way, c.made, c.slowest, c.slowestAt.Format(clock), c.resent, c.failed, c.failure)
+}
+
+// clock is how times are written.
+const clock = "15:04:05.000"
 
 // total is how many connections there were, after the end.
 func (tr *traffic) total() (sum int) {

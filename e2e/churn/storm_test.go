@@ -1,3 +1,5 @@
+//go:build soak
+
 package churn
 
 import (
@@ -32,7 +34,8 @@ const (
 )
 
 // TestStorm changes EndpointSlices as fast as the API server takes it, for Fairlead on one node and the real kube-proxy on another.
-// Fairlead may use a quarter of a core more than kube-proxy, and has to be done within a sync period of the end.
+// Fairlead may use a quarter of a core more than kube-proxy, and has to be done within a sync period of the end, unless kube-proxy
+// is not either.
 func TestStorm(t *testing.T) {
 	c := newCluster(t, "legacy")
 	base := c.stormBase()
@@ -47,10 +50,10 @@ func TestStorm(t *testing.T) {
 	c.createSlice(c.only("steady", pods[0], c.Nodes[0]))
 	var log site.Log
 	proxies := []*lab.Process{c.fairlead(), c.kubeProxy(&log)}
-	for _, client := range clients {
-		c.Answers(client, "tcp", clusterIP(10))
-	}
-	traffic := startTraffic(t, 50*time.Millisecond, way{clients[0], "tcp", clusterIP(11)})
+	c.Answers(clients[0], "tcp", clusterIP(10))
+	c.kubeProxyServes(clients[1], clusterIP(10))
+	control := way{clients[0], "tcp", pods[0].AddrPort(lab.IPv4, 8080)}
+	traffic := startTraffic(t, 50*time.Millisecond, control, way{clients[0], "tcp", clusterIP(11)})
 	before := []usage{measure(t, proxies[0]), measure(t, proxies[1])}
 	changes, took := c.storm(base)
 	after := []usage{measure(t, proxies[0]), measure(t, proxies[1])}
@@ -64,8 +67,27 @@ func TestStorm(t *testing.T) {
 	if allowed := kubeProxy + took/4; fairlead > allowed {
 		t.Errorf("Fairlead used %v of CPU, more than the %v allowed", fairlead, allowed)
 	}
-	if latencies[0] > syncPeriod {
-		t.Errorf("the last change took %v until a new connection saw it", latencies[0])
+	// Where kube-proxy needs longer too, it is the API server or the machine that is slow.
+	if allowed := max(syncPeriod, latencies[1]); latencies[0] > allowed {
+		t.Errorf("the last change took %v until a new connection saw it, more than the %v allowed", latencies[0], allowed)
+	}
+}
+
+// kubeProxyServes waits until kube-proxy serves a Service. It has hundreds of others to write first, and how long that takes is not
+// what is tested.
+func (c *cluster) kubeProxyServes(client *lab.Host, to netip.AddrPort) {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), lab.Patience(120*time.Second))
+	defer stop()
+	for {
+		_, err := client.Ask(ctx, "tcp", to, lab.Reset(), lab.Timeout(lab.AttemptTimeout))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			c.t.Fatalf("kube-proxy does not serve: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -139,7 +161,8 @@ func (c *cluster) storm(base []*discoveryv1.EndpointSlice) (changes int, took ti
 	return int(made.Load()), time.Since(start)
 }
 
-// lastChange gives the probe another pod, and returns how long it takes until new connections get there from each client.
+// lastChange gives the probe another pod, and returns how long it takes until new connections get there from each client. The first
+// one is Fairlead's, which has to see the change; kube-proxy is only what it is compared with.
 func (c *cluster) lastChange(clients []*lab.Host, to *lab.Host) []time.Duration {
 	c.t.Helper()
 	slice := c.only("probe", to, c.Nodes[1])
@@ -152,13 +175,18 @@ func (c *cluster) lastChange(clients []*lab.Host, to *lab.Host) []time.Duration 
 	for i, client := range clients {
 		running.Go(func() {
 			for took[i] = 0; took[i] < 2*syncPeriod; time.Sleep(10 * time.Millisecond) {
-				answer, err := client.Ask(c.t.Context(), "tcp", clusterIP(10), lab.Reset())
+				answer, err := client.Ask(c.t.Context(), "tcp", clusterIP(10), lab.Reset(), lab.Timeout(lab.AttemptTimeout))
 				took[i] = time.Since(start)
 				if err == nil && answer.Server == to.AddrPort(lab.IPv4, 8080) {
 					return
 				}
 			}
-			c.t.Errorf("%s does not see the last change after %v", client.Name, took[i])
+			text := fmt.Sprintf("%s does not see the last change after %v", client.Name, took[i])
+			if i == 0 {
+				c.t.Error(text)
+			} else {
+				c.t.Log(text)
+			}
 		})
 	}
 	running.Wait()

@@ -11,14 +11,19 @@ import (
 
 // usage is what a process uses of the machine.
 type usage struct {
-	cpu       time.Duration // its own, and that of the children it has waited for
-	rss, peak int           // resident memory in KiB, now and at most
-	threads   int
-	files     int // open ones
+	cpu        time.Duration // its own, and that of the children it has waited for
+	rss, peak  int           // resident memory in KiB, now and at most
+	threads    int
+	files      int // open ones
+	goroutines int // where they have been counted
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("CPU %v, RSS %.1f MiB (peak %.1f), %d threads, %d files", u.cpu, float64(u.rss)/1024, float64(u.peak)/1024, u.threads, u.files)
+	text := fmt.Sprintf("CPU %v, RSS %.1f MiB (peak %.1f), %d threads, %d files", u.cpu, float64(u.rss)/1024, float64(u.peak)/1024, u.threads, u.files)
+	if u.goroutines > 0 {
+		text += fmt.Sprintf(", %d goroutines", u.goroutines)
+	}
+	return text
 }
 
 func measure(t *testing.T, p *lab.Process) usage {

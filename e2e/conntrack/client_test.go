@@ -30,13 +30,13 @@ func (n *node) client(host *lab.Host, to netip.AddrPort) *client {
 	return &client{n, conn, to}
 }
 
-// ask sends one datagram and returns who answered it.
-func (c *client) ask(patience time.Duration) (server netip.AddrPort, err error) {
+// ask sends one datagram and returns the server that answers it in time.
+func (c *client) ask(within time.Duration) (server netip.AddrPort, err error) {
 	c.drain()
 	if _, err := c.conn.Write([]byte("who is there?\n")); err != nil {
 		return netip.AddrPort{}, err
 	}
-	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return netip.AddrPort{}, err
 	}
 	buffer := make([]byte, 512)
@@ -61,7 +61,7 @@ func (c *client) drain() {
 // reaches expects that the next datagram is answered by a pod.
 func (c *client) reaches(when string, pod *lab.Host) {
 	c.n.t.Helper()
-	server, err := c.ask(2 * time.Second)
+	server, err := c.ask(patience)
 	if err == nil && server != c.n.at(pod) {
 		err = fmt.Errorf("%s answered", server)
 	}
@@ -73,7 +73,7 @@ func (c *client) reaches(when string, pod *lab.Host) {
 // isRefused expects that the next datagram is refused. The node itself is told so by the call that sends.
 func (c *client) isRefused(when string) {
 	c.n.t.Helper()
-	if server, err := c.ask(2 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.EPERM) {
+	if server, err := c.ask(patience); !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.EPERM) {
 		c.n.t.Fatalf("%s: got %s and error %v, want a refusal", when, server, err)
 	}
 }

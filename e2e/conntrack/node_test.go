@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -26,8 +27,21 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "these tests make network namespaces: run them as root")
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "fairlead-conntrack-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// iptables-legacy has one lock for all network namespaces. With another lock file, these tests and other programs on this
+	// machine do not wait for each other.
+	os.Setenv("XTABLES_LOCKFILE", filepath.Join(dir, "xtables.lock"))
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
 }
+
+// patience only ends a test that fails: it is the limit for an answer that must come, and for a change that must show.
+var patience = lab.Patience(60 * time.Second)
 
 // node is a lab whose first node has rules in one family, made from tables by hand.
 type node struct {
@@ -184,10 +198,10 @@ func (n *node) tracked(protocol uint8) []string {
 func (n *node) eventually(what string, try func() error) {
 	n.t.Helper()
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}
 	}
-	n.t.Fatalf("%s: still %v", what, err)
+	n.t.Fatalf("%s: after %v still: %v", what, patience, err)
 }

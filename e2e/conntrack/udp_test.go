@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/pkg/conntrack"
@@ -114,6 +113,10 @@ func TestFlowsToServingEndpointsSurvive(t *testing.T) {
 // TestForeignFlowsSurvive compares the kernel's table before and after changes, with no packet in between.
 func TestForeignFlowsSurvive(t *testing.T) {
 	onEach(t, conntrack.Options{}, func(t *testing.T, n *node) {
+		// By default, a flow without a reply expires after 30 s, on a slow machine before the end of the test.
+		if err := n.Nodes[0].SetSysctl("netfilter/nf_conntrack_udp_timeout", "600"); err != nil {
+			t.Fatal(err)
+		}
 		a, b, pod := n.pod("a"), n.pod("b"), n.pod("client")
 		if _, err := n.Outside.ServeUDP(lab.Wildcard(n.family, 30053)); err != nil {
 			t.Fatal(err)
@@ -123,7 +126,7 @@ func TestForeignFlowsSurvive(t *testing.T) {
 		n.serve(dns(a), other)
 		n.areTooEarly(n.client(pod, n.vip(30, 53))) // and stays so
 		for _, to := range []netip.AddrPort{n.at(a), n.vip(20, 30053), n.Outside.AddrPort(n.family, 30053)} {
-			if _, err := n.client(pod, to).ask(2 * time.Second); err != nil {
+			if _, err := n.client(pod, to).ask(patience); err != nil {
 				t.Fatalf("%s: %v", to, err)
 			}
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // patience is how long anything may take to show.
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 // await tries until it goes well.
 func await(ctx context.Context, what string, try func() error) error {

@@ -16,7 +16,7 @@ func (d *demo) showEnd(ctx context.Context) error {
 		return err
 	}
 	for _, w := range d.ways(lab.IPv4) {
-		if err := w.answers(ctx); err != nil {
+		if err := w.stillAnswers(ctx); err != nil {
 			return fmt.Errorf("after the end of Fairlead its rules have to stay: %w", err)
 		}
 	}

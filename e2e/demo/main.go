@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
@@ -28,7 +29,7 @@ func run(program, dir string) (status int) {
 	ctx, stop := untilSignal()
 	defer stop()
 	d := &demo{out: os.Stdout}
-	err := d.run(ctx, program, dir)
+	err := withOwnLock(func() error { return d.run(ctx, program, dir) })
 	if err == nil {
 		return 0
 	}
@@ -41,6 +42,20 @@ func run(program, dir string) (status int) {
 		fmt.Fprintf(os.Stderr, "\nFairlead said:\n%s", said)
 	}
 	return 1
+}
+
+// withOwnLock runs f with a lock file for iptables-legacy. The default one is shared by all network namespaces: the demo and other
+// programs on this machine would wait for each other.
+func withOwnLock(f func() error) (err error) {
+	dir, err := os.MkdirTemp("", "fairlead-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the iptables lock: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Setenv("XTABLES_LOCKFILE", filepath.Join(dir, "xtables.lock")); err != nil {
+		return fmt.Errorf("set the iptables lock: %w", err)
+	}
+	return f()
 }
 
 // untilSignal returns a context that a signal to end cancels, with errInterrupted as its cause. A second signal ends the

@@ -21,34 +21,37 @@ type way struct {
 
 func (w way) String() string { return fmt.Sprintf("%s %s, from %s", w.kind, w.to, w.asker) }
 
-// answers tells whether somebody answers.
+// answers reports whether a pod answers yet.
 func (w way) answers(ctx context.Context) error {
-	_, err := w.from.Ask(ctx, "tcp", w.to, lab.Reset(), lab.Timeout(300*time.Millisecond))
+	_, err := w.from.Ask(ctx, "tcp", w.to, lab.Reset(), lab.Timeout(lab.AttemptTimeout))
 	return err
 }
 
-// refuses tells how fast connections are refused. It counts the fastest of a few: between namespaces of one machine a refusal
-// can arrive while the kernel is still busy with the attempt, and then only the next one, a second later, is seen.
-func (w way) refuses(ctx context.Context) (fastest time.Duration, err error) {
-	const attempts, atOnce = 5, 100 * time.Millisecond
+// stillAnswers expects an answer at the first attempt.
+func (w way) stillAnswers(ctx context.Context) error {
+	_, err := w.from.AskPromptly(ctx, "tcp", w.to, lab.Reset())
+	return err
+}
+
+// refuses returns how long a refusal takes. It expects the refusal of a connection's first packet, at one of a few attempts: between
+// namespaces of one machine, a refusal can arrive while the kernel is still sending that packet, and then only the refusal of the
+// next one, a second later, counts.
+func (w way) refuses(ctx context.Context) (took time.Duration, err error) {
+	const attempts = 5
 	for range attempts {
 		began := time.Now()
 		answer, err := w.from.Ask(ctx, "tcp", w.to, lab.Reset())
-		took := time.Since(began)
-		if err == nil {
+		took = time.Since(began)
+		switch {
+		case err == nil:
 			return 0, fmt.Errorf("%s answered at %s", answer.Server, w.to)
-		}
-		if !errors.Is(err, lab.ErrRefused) {
+		case !errors.Is(err, lab.ErrRefused):
 			return 0, err
-		}
-		if fastest == 0 || took < fastest {
-			fastest = took
-		}
-		if fastest < atOnce {
-			return fastest, nil
+		case answer.Resent == 0:
+			return took, nil
 		}
 	}
-	return 0, fmt.Errorf("the fastest refusal took %s", milliseconds(fastest))
+	return 0, fmt.Errorf("none of %d connections to %s was refused at the first packet", attempts, w.to)
 }
 
 // outcome is what became of one connection.
@@ -96,7 +99,7 @@ func startTraffic(ctx context.Context, w way) *traffic {
 func (t *traffic) connect(ctx context.Context) {
 	o := outcome{began: time.Now()}
 	var answer lab.Answer
-	answer, o.err = t.from.Ask(ctx, "tcp", t.to, lab.Reset())
+	answer, o.err = t.from.AskPromptly(ctx, "tcp", t.to, lab.Reset())
 	o.server = answer.Server
 	t.mu.Lock()
 	defer t.mu.Unlock()

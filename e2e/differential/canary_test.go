@@ -2,6 +2,7 @@ package differential
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -19,8 +20,8 @@ import (
 const (
 	// canaryNamespace is where the canaries are.
 	canaryNamespace = "canaries"
-	// patience is how long kube-proxy may take to write what it knows.
-	patience = 60 * time.Second
+	// patience is the limit for kube-proxy to write its rules, and for one listing of them.
+	patience = 180 * time.Second
 )
 
 // canary is a Service that is made after all others: kube-proxy has seen those when it answers. It has an endpoint in the zone
@@ -103,13 +104,12 @@ func (c *cluster) synced(t *testing.T, flags cases.Flags) map[service.Family]*ru
 
 // await reads the rules of a family again and again until a canary answers.
 func (c *cluster) await(ctx context.Context, canary canary, family service.Family) (*rules, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		text, err := c.xtables.save(ctx, family)
+	for deadline := time.Now().Add(patience); ; {
+		text, err := c.save(ctx, family)
 		if err != nil {
-			return nil, fmt.Errorf("kube-proxy does not know the canary: %w", err)
+			return nil, err
 		}
+		state := "its name is not in the rules"
 		// Parsing takes longer than looking.
 		if strings.Contains(text, canary.service.Name) {
 			r, err := parseRules(family, text)
@@ -119,13 +119,28 @@ func (c *cluster) await(ctx context.Context, canary canary, family service.Famil
 			if ok, err := canary.answered(r); ok || err != nil {
 				return r, err
 			}
+			state = "its rules do not lead to its endpoints"
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("kube-proxy does not serve %s, %s, after %v: %s", canary.service.Name, family, patience, state)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-c.kubeProxy.Done():
 			return nil, fmt.Errorf("kube-proxy has ended: %w", c.kubeProxy.Wait(ctx))
 		case <-ctx.Done():
-			return nil, fmt.Errorf("kube-proxy does not know the canary: %w", ctx.Err())
+			return nil, fmt.Errorf("wait for %s, %s: %w", canary.service.Name, family, ctx.Err())
 		}
 	}
+}
+
+// save lists the rules of a family. It has a deadline of its own, so that the error tells what took too long.
+func (c *cluster) save(ctx context.Context, family service.Family) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("killed after %v", patience))
+	defer cancel()
+	text, err := c.xtables.save(ctx, family)
+	if err != nil {
+		err = fmt.Errorf("list the rules of %s: %w", family, errors.Join(err, context.Cause(ctx)))
+	}
+	return text, err
 }

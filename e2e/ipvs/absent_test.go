@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,7 +18,7 @@ import (
 	"github.com/fairlead/fairlead/e2e/site"
 )
 
-// TestAbsentIPVSIsNamedAndWaitedFor has to find a kernel that has not loaded IPVS, and is the first one in this package therefore.
+// TestAbsentIPVSIsNamedAndWaitedFor needs a kernel that has not loaded IPVS, and so is the first test of this package.
 func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	if loaded() {
 		t.Fatal("IPVS is loaded already: run this test first")
@@ -34,10 +33,13 @@ func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	modules := withoutModules(t)
 	s.Start("--ipvs-strict-arp")
 	s.Says("the kernel has no IPVS: load its module on the node (modprobe ip_vs; in a container that needs the node's /lib/modules mounted), or use --proxy-mode=iptables")
-	time.Sleep(time.Second)
+	// It says so once, after the first try, and does not log the others: reading all settings takes long enough to see what else it does.
+	waiting := seen(t, s)
 	s.Stop(syscall.SIGTERM)
-	if diff := cmp.Diff(before, seen(t, s)); diff != "" {
-		t.Errorf("Fairlead touches something (-before +after):\n%s", diff)
+	for when, state := range map[string]map[string]string{"while it waits": waiting, "when it has ended": seen(t, s)} {
+		if diff := cmp.Diff(before, state); diff != "" {
+			t.Errorf("%s, Fairlead has touched something (-before +after):\n%s", when, diff)
+		}
 	}
 	modules()
 	if out, err := s.Node().Output(t.Context(), site.Program, "cleanup"); err != nil {
@@ -69,7 +71,7 @@ func loaded() bool {
 	return err != nil || strings.Contains("\n"+string(modules), "\nip_vs ")
 }
 
-// seen is what Fairlead might touch: rules and settings of the kernel. Sets it cannot make without rules that load their modules.
+// seen is what Fairlead might touch: rules and settings of the kernel. It cannot make sets without rules that load their modules.
 func seen(t *testing.T, s *site.Site) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -87,7 +89,7 @@ func seen(t *testing.T, s *site.Site) map[string]string {
 	return all
 }
 
-// sysctls reads the settings below a folder, without those that tell how things stand.
+// sysctls reads the settings below a folder, without those that count.
 func sysctls(root string) (map[string]string, error) {
 	settings := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -100,4 +102,24 @@ func sysctls(root string) (map[string]string, error) {
 		return nil
 	})
 	return settings, err
+}
+
+// withoutModules keeps the kernel from loading modules. What it returns ends that; so does the test's end.
+func withoutModules(t *testing.T) (end func()) {
+	t.Helper()
+	const file = "/proc/sys/kernel/modprobe"
+	was, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, []byte("\n"), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = func() {
+		if err := os.WriteFile(file, was, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(end)
+	return end
 }

@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && soak
 
 package ipvs
 
@@ -79,7 +79,7 @@ func (b *busy) service(n int, name string) *corev1.Service {
 	}
 	first := b.random.IntN(len(ports))
 	svc := site.DualStack(name, firstBusy+n, ports[first:]...)
-	if b.some(3) { // two Services may well want the same
+	if b.some(3) { // two Services may want the same
 		svc.Spec.ExternalIPs = []string{b.one("198.51.100.31", "198.51.100.32"), b.one("2001:db8::31", "2001:db8::32")}
 	}
 	local := corev1.ServiceInternalTrafficPolicyLocal

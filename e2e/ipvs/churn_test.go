@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && soak
 
 package ipvs
 
@@ -25,8 +25,8 @@ import (
 // changes is how many there are on each side of a kill.
 const changes = 50
 
-// TestChurn changes Services at random, kills Fairlead in the middle of it, and holds what is in the kernel then against what a new one
-// makes of the same objects in an empty kernel. Connections to a Service that does not change never fail meanwhile.
+// TestChurn changes Services at random, kills Fairlead in the middle, and compares the kernel with what a new Fairlead makes of the same
+// objects in an empty kernel. Connections to a Service that does not change never fail meanwhile.
 func TestChurn(t *testing.T) {
 	s := newStage(t)
 	s.openOutside()
@@ -58,7 +58,7 @@ func TestChurn(t *testing.T) {
 	t.Logf("%d lines of state", len(churned))
 }
 
-// foreign makes what looks a bit like Fairlead's, and is not.
+// foreign makes objects whose names and numbers are close to those of Fairlead's.
 func (s *stage) foreign() {
 	s.t.Helper()
 	s.kernel.do(func() error {
@@ -83,7 +83,7 @@ func (s *stage) foreign() {
 	}
 }
 
-// cleanedUp runs fairlead cleanup, twice, and compares the kernel with what it was before Fairlead came.
+// cleanedUp runs fairlead cleanup, twice, and compares the kernel with its state before Fairlead started.
 func (s *stage) cleanedUp(untouched []string) {
 	s.t.Helper()
 	for range 2 {
@@ -96,7 +96,7 @@ func (s *stage) cleanedUp(untouched []string) {
 	}
 }
 
-// settle waits until no endpoint is drained and nothing has changed for some syncs.
+// settle waits until no endpoint drains and two verifications change nothing.
 func (s *stage) settle() {
 	s.t.Helper()
 	var before []string
@@ -105,15 +105,14 @@ func (s *stage) settle() {
 		diff := cmp.Diff(before, now)
 		before = now
 		if diff != "" || strings.Contains(strings.Join(now, "\n"), "weight 0") {
-			time.Sleep(1500 * time.Millisecond)
+			s.Verified(2)
 			return errors.New("it changes")
 		}
 		return nil
 	})
 }
 
-// steady connects all the time to the Service that does not change, which must not fail, and to the others, which may. What it returns
-// ends that.
+// steady connects all the time to the Service that does not change, which must not fail, and to the others, which may, until end is called.
 func (s *stage) steady() (end func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var running sync.WaitGroup
@@ -122,7 +121,7 @@ func (s *stage) steady() (end func()) {
 	s.everywhere(func(from *lab.Host, to netip.AddrPort) {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				_, err := from.Ask(context.Background(), "tcp", to, lab.Reset())
+				_, err := from.AskPromptly(context.Background(), "tcp", to, lab.Reset())
 				mu.Lock()
 				if made++; err != nil {
 					s.t.Errorf("%s: %v", time.Now().Format(time.StampMilli), err)

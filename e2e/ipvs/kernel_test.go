@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	// routeTable and routeProtocol are where Fairlead's routes are, and what they bear.
+	// routeTable and routeProtocol are those of Fairlead's routes.
 	routeTable, routeProtocol = 17996, 70
 	// Flags of virtual servers: Fairlead's mark, that of affinity, and one of the kernel's own.
 	ownMark, persistent, hashed uint32 = 0x464c0000, 0x0001, 0x0002
 )
 
-// numbers of the families and protocols.
+// The numbers of families and protocols.
 var (
 	families  = map[lab.Family]uint16{lab.IPv4: unix.AF_INET, lab.IPv6: unix.AF_INET6}
 	protocols = map[string]uint16{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP}
 )
 
-// kernel is that of a node: its virtual servers and what belongs to them.
+// kernel is a node's kernel: its virtual servers and what belongs to them.
 type kernel struct {
 	t    *testing.T
 	node *lab.Host
@@ -41,7 +41,7 @@ func kernelOf(t *testing.T, node *lab.Host) *kernel {
 	t.Helper()
 	k := &kernel{t: t, node: node}
 	k.do(func() (err error) {
-		// The kernel loads the module for that. Package moby looks for it but once.
+		// The kernel loads the module for that. Package moby looks for it only once.
 		if _, err := netlink.GenlFamilyGet("IPVS"); err != nil {
 			return fmt.Errorf("the kernel has no IPVS: %w", err)
 		}
@@ -52,7 +52,7 @@ func kernelOf(t *testing.T, node *lab.Host) *kernel {
 	return k
 }
 
-// do runs in the node's namespace what has to go well.
+// do runs f in the node's namespace, and ends the test if that fails.
 func (k *kernel) do(f func() error) {
 	k.t.Helper()
 	if err := k.node.Do(f); err != nil {
@@ -60,7 +60,7 @@ func (k *kernel) do(f func() error) {
 	}
 }
 
-// virtualServer names one.
+// virtualServer is a virtual server with one of the schedulers and without flags.
 func virtualServer(network string, at netip.AddrPort) *moby.Service {
 	f := familyOf(at.Addr())
 	s := &moby.Service{
@@ -84,7 +84,7 @@ func familyOf(a netip.Addr) lab.Family {
 	return lab.IPv6
 }
 
-// real are the weights of a virtual server's real servers; nil: there is no such virtual server.
+// real returns the weights of a virtual server's real servers; nil: there is no such virtual server.
 func (k *kernel) real(network string, at netip.AddrPort) (map[netip.AddrPort]int, error) {
 	if !k.ipvs.IsServicePresent(virtualServer(network, at)) {
 		return nil, nil
@@ -98,8 +98,8 @@ func (k *kernel) real(network string, at netip.AddrPort) (map[netip.AddrPort]int
 	return weights, err
 }
 
-// state is all that the kernel holds for Services, whoever made it, a line for each thing. Lines are sorted, as their order may depend on
-// what was there before; that of rules means something, and stays.
+// state is all that the kernel holds for Services, whichever program made it, a line for each object. Lines are sorted, as the order of
+// objects may depend on earlier ones; rules keep their order, which matters.
 func (k *kernel) state() ([]string, error) {
 	lines, err := k.things()
 	if err != nil {
@@ -115,7 +115,7 @@ func (k *kernel) state() ([]string, error) {
 	return lines, nil
 }
 
-// things are the state without the rules, and so take no program.
+// things are the state without the rules: reading it starts no program.
 func (k *kernel) things() (lines []string, err error) {
 	err = k.node.Do(func() error {
 		for _, list := range []func() ([]string, error){k.servers, sets, routes, rules} {
@@ -151,7 +151,7 @@ func (k *kernel) servers() ([]string, error) {
 		name := fmt.Sprintf("virtual server %d %s %d", s.Protocol, s.Address, s.Port)
 		timeout := s.Timeout
 		if s.Flags&persistent == 0 {
-			timeout = 0 // means nothing without affinity
+			timeout = 0 // has no meaning without affinity
 		}
 		lines = append(lines, fmt.Sprintf("%s: %s, flags %#x, timeout %d", name, s.SchedName, s.Flags&^hashed, timeout))
 		reals, err := k.ipvs.GetDestinations(s)

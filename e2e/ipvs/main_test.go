@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if site.Mode != site.IPVS {
-		fmt.Fprintln(os.Stderr, "these tests are of IPVS mode: run them by make test-ipvs")
+		fmt.Fprintln(os.Stderr, "these tests are for IPVS mode: run make test-ipvs")
 		os.Exit(1)
 	}
 	os.Exit(site.Main(m))

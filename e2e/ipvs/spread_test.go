@@ -1,14 +1,11 @@
-//go:build ipvs
+//go:build ipvs && soak
 
 package ipvs
 
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
 	"slices"
-	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,74 +15,13 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-// spread is a stage with three endpoints.
-type spread struct {
-	*stage
-	pods []endpoint
-}
-
-// spreadStage has three endpoints behind each of some Services.
-func spreadStage(t *testing.T, services ...*corev1.Service) *spread {
-	t.Helper()
-	s := &spread{stage: newStage(t)}
-	s.pods = []endpoint{{s.Pod(s.node1, "a", 8080), s.node1, ""}, {s.Pod(s.node1, "b", 8080), s.node1, ""}, {s.Pod(s.node2, "c", 8080), s.node2, ""}}
-	for _, svc := range services {
-		s.Write(svc.Name, svc)
-		s.behind(svc.Name, s.pods...)
+// annotated gives a Service an annotation.
+func annotated(svc *corev1.Service, name, value string) *corev1.Service {
+	if svc.Annotations == nil {
+		svc.Annotations = map[string]string{}
 	}
-	s.start()
-	return s
-}
-
-// counts are how often each endpoint answers one client, on connections one after another, sorted.
-func (s *stage) counts(network string, to netip.AddrPort, connections int) []int {
-	s.t.Helper()
-	counts, err := s.client.AskMany(s.t.Context(), network, to, connections, 1)
-	if err != nil {
-		s.t.Error(err)
-	}
-	return slices.Sorted(maps.Values(counts))
-}
-
-func TestRoundRobinIsExactAlsoOverARestart(t *testing.T) {
-	s := spreadStage(t, site.DualStack("web", 10, webPorts...))
-	for _, f := range lab.Families {
-		for _, network := range []string{"tcp", "udp"} {
-			counts := s.counts(network, vip(f, 10, 80), 31)
-			if !slices.Equal(counts, []int{10, 10, 11}) {
-				t.Errorf("%s %s: 31 connections are spread %v", f, network, counts)
-			}
-		}
-	}
-	before := s.kernel.mustState()
-	sum := map[lab.Family]map[netip.AddrPort]int{}
-	ask := func() {
-		for _, f := range lab.Families {
-			counts, err := s.client.AskMany(t.Context(), "tcp", vip(f, 10, 80), 8, 1)
-			if err != nil {
-				t.Error(err)
-			}
-			if sum[f] == nil {
-				sum[f] = map[netip.AddrPort]int{}
-			}
-			for server, n := range counts {
-				sum[f][server] += n
-			}
-		}
-	}
-	ask()
-	s.Stop(syscall.SIGTERM)
-	s.start()
-	ask()
-	s.Stop(syscall.SIGKILL)
-	s.start()
-	ask()
-	s.becomes("a restart changes nothing", before)
-	for f, counts := range sum {
-		if n := slices.Sorted(maps.Values(counts)); !slices.Equal(n, []int{8, 8, 8}) {
-			t.Errorf("%s: 24 connections over two restarts are spread %v", f, counts)
-		}
-	}
+	svc.Annotations[name] = value
+	return svc
 }
 
 func TestServicesAreSpreadAsTheyAsk(t *testing.T) {
@@ -121,7 +57,7 @@ func TestServicesAreSpreadAsTheyAsk(t *testing.T) {
 	}
 }
 
-// TestAClientWithAffinityMovesOnWhenItsEndpointGoes at once, and not when its time is over; then it stays again.
+// TestAClientWithAffinityMovesOnWhenItsEndpointGoes at once, not when its affinity times out, and then stays at the new endpoint.
 func TestAClientWithAffinityMovesOnWhenItsEndpointGoes(t *testing.T) {
 	s, one, two := webStage(t)
 	three := s.Pod(s.node1, "three", 8080)
@@ -156,77 +92,4 @@ func TestAClientWithAffinityMovesOnWhenItsEndpointGoes(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// kept is a standing connection to the Service of one scheduler.
-type kept struct {
-	*lab.Conn
-	scheduler string
-}
-
-// keep opens connections to all Services from each of some addresses.
-func (s *spread) keep(clients []lab.Addresses) (conns []kept) {
-	s.t.Helper()
-	for n, scheduler := range service.Schedulers {
-		for _, f := range lab.Families {
-			for _, c := range clients {
-				conn, err := s.client.Connect(s.t.Context(), vip(f, 10+n, 80), lab.Reset(), lab.From(c.AddrPort(f, 0)))
-				if err != nil {
-					s.t.Fatal(err)
-				}
-				s.t.Cleanup(func() { _ = conn.Close() })
-				conns = append(conns, kept{conn, scheduler})
-			}
-		}
-	}
-	return conns
-}
-
-// TestEveryClientIsServedWhileAnEndpointDrains by whatever scheduler: some of the kernel's choose an endpoint that takes no connections
-// any more, and then refuse (sh and mh without their fallback, and dh, which keeps no connections therefore).
-func TestEveryClientIsServedWhileAnEndpointDrains(t *testing.T) {
-	var services []*corev1.Service
-	for n, scheduler := range service.Schedulers {
-		services = append(services, annotated(site.DualStack("by-"+scheduler, 10+n, webPorts...), service.AnnotationScheduler, scheduler))
-	}
-	s := spreadStage(t, services...)
-	clients, err := s.AddAddresses(s.client, 12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns := s.keep(clients)
-	gone, left := s.pods[0].pod, s.pods[1:]
-	for _, svc := range services {
-		s.behind(svc.Name, left...)
-	}
-	for n, scheduler := range service.Schedulers {
-		for _, f := range lab.Families {
-			t.Run(fmt.Sprintf("%s/%s", scheduler, f), func(t *testing.T) {
-				s.retired(vip(f, 10+n, 80), gone)
-				for _, c := range clients {
-					answer, err := s.client.Ask(t.Context(), "tcp", vip(f, 10+n, 80), lab.Reset(), lab.From(c.AddrPort(f, 0)))
-					if err != nil || !isOneOf(answer.Server.Addr(), left[0].pod, left[1].pod) {
-						t.Errorf("%s asks: %v, error %v", c.Address(f), answer.Server, err)
-					}
-				}
-			})
-		}
-	}
-	for _, c := range conns {
-		if err := c.Echo(t.Context(), "still there"); err != nil && c.scheduler != "dh" {
-			t.Errorf("%s: the standing connection to %s: %v", c.scheduler, c.Answer.Server, err)
-		}
-	}
-}
-
-// retired waits until a pod takes no new connections.
-func (s *stage) retired(at netip.AddrPort, pod *lab.Host) {
-	s.t.Helper()
-	s.Eventually("the endpoint takes no new connections", func() error {
-		weights, err := s.kernel.real("tcp", at)
-		if err == nil && weights[pod.AddrPort(familyOf(at.Addr()), 8080)] != 0 {
-			return fmt.Errorf("there are %v", weights)
-		}
-		return err
-	})
 }

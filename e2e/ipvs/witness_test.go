@@ -7,42 +7,68 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 )
 
-// witness asks all the time, and notes who answers.
+// asker asks one kind of question from one host.
+type asker struct {
+	kind   string // tcp, udp or stream
+	family lab.Family
+	from   *lab.Host
+}
+
+func (a asker) String() string { return fmt.Sprintf("%s %s %s", a.kind, a.family, a.from.Name) }
+
+// witness asks all the time, and records who answers.
 type witness struct {
-	t      *testing.T
-	pods   []*lab.Host // who may
+	s      *stage
+	pods   []*lab.Host // the only ones that may answer
+	askers []asker
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	heard map[string]int // by network, family and asker: answers of the pods
-	wrong []string       // answers of others
+	mu     sync.Mutex
+	heard  map[asker]int // answers of the pods
+	rounds map[asker]int // how often all targets have been asked
+	wrong  []string      // answers of others
 }
 
-// watch asks some ports from everywhere, until end: over TCP by a connection at a time, over UDP by one flow that never ends and by
+// watch asks some targets from everywhere until end: over TCP by short connections, over UDP by one flow that never ends and by
 // flows of one question.
 func (s *stage) watch(targets map[lab.Family][]netip.AddrPort, pods ...*lab.Host) *witness {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
-	w := &witness{t: s.t, pods: pods, cancel: cancel, heard: map[string]int{}}
+	w := &witness{s: s, pods: pods, cancel: cancel, heard: map[asker]int{}, rounds: map[asker]int{}}
 	s.t.Cleanup(func() { w.end() })
 	for _, from := range s.askers() {
 		for f, list := range targets {
-			for _, network := range []string{"tcp", "udp"} {
-				w.wg.Go(func() { w.ask(ctx, from, network, list) })
+			for _, kind := range []string{"tcp", "udp", "stream"} {
+				w.start(ctx, asker{kind, f, from}, list)
 			}
-			w.wg.Go(func() { w.stream(ctx, from, f, list) })
 		}
 	}
 	return w
+}
+
+func (w *witness) start(ctx context.Context, a asker, targets []netip.AddrPort) {
+	w.s.t.Helper()
+	w.askers = append(w.askers, a)
+	if a.kind != "stream" {
+		w.wg.Go(func() { w.ask(ctx, a, targets) })
+		return
+	}
+	conn, err := a.from.ListenPacket(fmt.Sprintf("udp%d", a.family), lab.Wildcard(a.family, w.s.nextPort()).String())
+	if err != nil {
+		w.s.t.Fatal(err)
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	w.wg.Go(func() { w.stream(ctx, a, conn, targets) })
+	w.wg.Go(func() { w.read(a, conn) })
 }
 
 // end stops asking, and returns what others than the pods have answered.
@@ -52,49 +78,74 @@ func (w *witness) end() []string {
 	return w.wrong
 }
 
-// everybody has to have heard the pods, or the test has shown nothing.
-func (w *witness) everybody() {
-	w.t.Helper()
-	const kinds = 3 * 3 * 2 // networks, askers, families
-	if len(w.heard) != kinds {
-		w.t.Errorf("not everybody has heard the pods: %v", w.heard)
-	}
+// asked waits until every asker has asked all its targets so many times more. The round that is in progress counts, so that two are needed
+// for a whole one.
+func (w *witness) asked(rounds int) {
+	w.s.t.Helper()
+	w.more("asks", w.rounds, rounds)
 }
 
-func (w *witness) ask(ctx context.Context, from *lab.Host, network string, targets []netip.AddrPort) {
-	for ctx.Err() == nil {
-		for _, to := range targets {
-			answer, err := from.Ask(ctx, network, to, lab.Reset(), lab.Timeout(100*time.Millisecond))
-			if err == nil {
-				w.note(network, from, to, answer.Server)
-			}
-			if ctx.Err() != nil {
-				return
+// answered waits until every asker hears one of the pods again.
+func (w *witness) answered() {
+	w.s.t.Helper()
+	w.more("hears a pod", w.heard, 1)
+}
+
+// more waits until a count of every asker is so much higher.
+func (w *witness) more(does string, counts map[asker]int, by int) {
+	w.s.t.Helper()
+	before := map[asker]int{}
+	for _, a := range w.askers {
+		before[a] = w.count(counts, a)
+	}
+	w.s.Eventually("every asker "+does, func() error {
+		for _, a := range w.askers {
+			if n := w.count(counts, a) - before[a]; n < by {
+				return fmt.Errorf("%s: %d times", a, n)
 			}
 		}
+		return nil
+	})
+}
+
+func (w *witness) count(counts map[asker]int, a asker) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return counts[a]
+}
+
+func (w *witness) ask(ctx context.Context, a asker, targets []netip.AddrPort) {
+	const atOnce = 3 // most targets are silent at times, and each one takes until its timeout then
+	for ctx.Err() == nil {
+		for some := range slices.Chunk(targets, atOnce) {
+			var asking sync.WaitGroup
+			for _, to := range some {
+				asking.Go(func() {
+					answer, err := a.from.Ask(ctx, a.kind, to, lab.Reset(), lab.Timeout(lab.Patience(100*time.Millisecond)))
+					if err == nil {
+						w.hear(a, to, answer.Server)
+					}
+				})
+			}
+			asking.Wait()
+		}
+		w.asks(a)
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
 // stream sends from one port, so that every packet but the first one to a target is part of a flow that the kernel knows.
-func (w *witness) stream(ctx context.Context, from *lab.Host, f lab.Family, targets []netip.AddrPort) {
-	conn, err := from.ListenPacket(fmt.Sprintf("udp%d", f), lab.Wildcard(f, 0).String())
-	if err != nil {
-		w.accuse(err.Error())
-		return
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	w.wg.Go(func() { w.read(conn, from) })
+func (w *witness) stream(ctx context.Context, a asker, conn net.PacketConn, targets []netip.AddrPort) {
 	for ctx.Err() == nil {
 		for _, to := range targets {
-			_, _ = conn.WriteTo([]byte("?\n"), net.UDPAddrFromAddrPort(to)) // there may be no way there yet
+			_, _ = conn.WriteTo([]byte("?\n"), net.UDPAddrFromAddrPort(to)) // there may be no route yet
 		}
-		time.Sleep(50 * time.Millisecond)
+		w.asks(a)
+		time.Sleep(lab.Patience(50 * time.Millisecond))
 	}
 }
 
-func (w *witness) read(conn net.PacketConn, from *lab.Host) {
+func (w *witness) read(a asker, conn net.PacketConn) {
 	buf := make([]byte, 512)
 	for {
 		n, of, err := conn.ReadFrom(buf)
@@ -108,18 +159,24 @@ func (w *witness) read(conn net.PacketConn, from *lab.Host) {
 			continue
 		}
 		to, _ := netip.ParseAddrPort(of.String())
-		w.note("udp stream", from, to, addr)
+		w.hear(a, to, addr)
 	}
 }
 
-func (w *witness) note(network string, from *lab.Host, to, by netip.AddrPort) {
+func (w *witness) asks(a asker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rounds[a]++
+}
+
+func (w *witness) hear(a asker, to, by netip.AddrPort) {
 	if !isOneOf(by.Addr(), w.pods...) {
-		w.accuse(fmt.Sprintf("%s answers %s's question to %s over %s at %s", by, from.Name, to, network, time.Now().Format(time.TimeOnly)))
+		w.accuse(fmt.Sprintf("%s answers the question of %s to %s at %s", by, a, to, time.Now().Format(time.TimeOnly)))
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.heard[fmt.Sprintf("%s %s %s", network, familyOf(by.Addr()), from.Name)]++
+	w.heard[a]++
 }
 
 func (w *witness) accuse(text string) {

@@ -21,12 +21,6 @@ var (
 	ErrTimeout = errors.New("timed out")
 )
 
-// defaultTimeout leaves time for a second SYN, sent after one second. As all
-// hosts are on one machine, an ICMP reject can arrive while connect still
-// holds the socket. For IPv6 the kernel then only notes it, and the attempt
-// ends with the reject of the next SYN.
-const defaultTimeout = 2500 * time.Millisecond
-
 // Answer is what a Server said.
 type Answer struct {
 	// Server is the address and port that served.
@@ -35,6 +29,10 @@ type Answer struct {
 	Client netip.AddrPort
 	// Took is the time from the first packet to the answer.
 	Took time.Duration
+	// Resent is how many packets the client's kernel sent again up to the
+	// answer. It counts what a clock can't tell on a slow machine: whether a
+	// packet was lost. UDP sends nothing again. It is set with an error too.
+	Resent int
 }
 
 // AskOption changes how a question is asked.
@@ -46,11 +44,12 @@ type askOptions struct {
 	reset   bool
 }
 
-// From sets the client's address. A zero port leaves it to the kernel. To
-// use the same port again at once, say Reset as well.
+// From sets the client's address. A zero port stands for the host's next
+// source port. To use the same port again at once, use Reset as well.
 func From(addr netip.AddrPort) AskOption { return func(o *askOptions) { o.from = addr } }
 
-// Timeout sets how long to wait for the answer, 2.5 seconds by default.
+// Timeout sets how long to wait for the answer, AnswerTimeout by default. It
+// is taken as it is, without Patience.
 func Timeout(d time.Duration) AskOption { return func(o *askOptions) { o.timeout = d } }
 
 // Reset makes TCP connections end with RST, so that they leave no TIME_WAIT
@@ -62,9 +61,22 @@ func Reset() AskOption { return func(o *askOptions) { o.reset = true } }
 func (h *Host) Ask(ctx context.Context, network string, to netip.AddrPort, opts ...AskOption) (Answer, error) {
 	c, err := h.open(ctx, network, to, opts)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask %s %s from %s: %w", network, to, h.Name, classify(err))
+		return c.Answer, fmt.Errorf("ask %s %s from %s, source port %d: %w", network, to, h.Name, c.Answer.Client.Port(), classify(err))
 	}
 	return c.Answer, c.Close()
+}
+
+// AskPromptly is Ask for traffic that must not be disturbed: an answer for
+// which the client had to send more than one packet again is an error.
+func (h *Host) AskPromptly(ctx context.Context, network string, to netip.AddrPort, opts ...AskOption) (Answer, error) {
+	a, err := h.Ask(ctx, network, to, opts...)
+	// One packet may be: where all hosts are on one machine, an ICMP reject
+	// can arrive while connect still holds the socket. For IPv6 the kernel
+	// then only notes it, and the attempt ends with the reject of the next SYN.
+	if err == nil && a.Resent > 1 {
+		err = fmt.Errorf("ask %s %s from %s, source port %d: answered after %v, with %d packets sent again", network, to, h.Name, a.Client.Port(), a.Took, a.Resent)
+	}
+	return a, err
 }
 
 // AskMany asks n times, each on a connection of its own that ends as with
@@ -119,46 +131,54 @@ type Conn struct {
 func (h *Host) Connect(ctx context.Context, to netip.AddrPort, opts ...AskOption) (*Conn, error) {
 	c, err := h.open(ctx, "tcp", to, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s from %s: %w", to, h.Name, classify(err))
+		return nil, fmt.Errorf("connect to %s from %s, source port %d: %w", to, h.Name, c.Answer.Client.Port(), classify(err))
 	}
 	return c, nil
 }
 
+// open returns a Conn with an error too, for what its Answer has by then.
 func (h *Host) open(ctx context.Context, network string, to netip.AddrPort, opts []AskOption) (*Conn, error) {
-	o := askOptions{timeout: defaultTimeout}
+	o := askOptions{timeout: AnswerTimeout}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	start := time.Now()
-	conn, err := h.Dial(ctx, network, to, o.from)
+	conn, from, resent, err := h.dialFromNextPort(ctx, network, to, o.from)
+	c := &Conn{Answer: Answer{Client: from, Resent: resent}, conn: conn, reset: o.reset}
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	c := &Conn{conn: conn, read: bufio.NewReaderSize(conn, 512), reset: o.reset}
-	if network == "udp" {
-		_, err = conn.Write([]byte("?\n"))
-	}
-	var line string
-	if err == nil {
-		line, err = c.readLine(ctx)
-	}
-	if err == nil {
-		c.Answer, err = parseAnswer(line)
-	}
-	if err != nil {
+	if err := c.begin(ctx, network); err != nil {
 		_ = c.Close()
-		return nil, err
+		return c, err
 	}
 	c.Answer.Took = time.Since(start)
 	return c, nil
 }
 
+// begin reads the server's first line, which over UDP has to be asked for.
+func (c *Conn) begin(ctx context.Context, network string) error {
+	c.read = bufio.NewReaderSize(c.conn, 512)
+	if network == "udp" {
+		if _, err := c.conn.Write([]byte("?\n")); err != nil {
+			return err
+		}
+	}
+	line, err := c.readLine(ctx)
+	c.Answer.Resent = resent(c.conn)
+	if err != nil {
+		return err
+	}
+	c.Answer.Server, c.Answer.Client, err = parseAnswer(line)
+	return err
+}
+
 // Echo sends a line of text on the connection and waits for the server to
-// send it back, until the context's deadline or for 2.5 seconds.
+// send it back, until the context's deadline or for AnswerTimeout.
 func (c *Conn) Echo(ctx context.Context, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
 	defer cancel()
 	if _, err := c.conn.Write([]byte(text + "\n")); err != nil {
 		return fmt.Errorf("echo: %w", classify(err))
@@ -192,14 +212,14 @@ func (c *Conn) Close() error {
 	return c.conn.Close()
 }
 
-func parseAnswer(line string) (Answer, error) {
-	server, client, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-	s, errS := netip.ParseAddrPort(server)
-	c, errC := netip.ParseAddrPort(client)
+func parseAnswer(line string) (server, client netip.AddrPort, err error) {
+	left, right, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	server, errS := netip.ParseAddrPort(left)
+	client, errC := netip.ParseAddrPort(right)
 	if !ok || errS != nil || errC != nil {
-		return Answer{}, fmt.Errorf("not an answer: %q", line)
+		return server, client, fmt.Errorf("not an answer: %q", line)
 	}
-	return Answer{Server: s, Client: c}, nil
+	return server, client, nil
 }
 
 // classify adds ErrRefused or ErrTimeout to an error.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/e2e/tier"
 )
 
 func TestRefusedAndTimeout(t *testing.T) {
@@ -69,7 +71,7 @@ func TestManyRefused(t *testing.T) {
 	l := newLab(t)
 	pod := newPod(t, l, l.Nodes[0], "pod")
 	each(t, func(t *testing.T, f Family, network string) {
-		const n = 3000
+		n := tier.Count(300, 3000)
 		for _, h := range []*Host{pod, l.Nodes[1]} {
 			_, err := l.Outside.AskMany(t.Context(), network, h.AddrPort(f, 9), n, 16)
 			check(t, h.Name, err, ErrRefused)
@@ -86,7 +88,7 @@ func TestAskMany(t *testing.T) {
 	pod := newPod(t, l, l.Nodes[0], "pod")
 	tcp, udp := serve(t, pod, 80)
 	each(t, func(t *testing.T, f Family, network string) {
-		const n = 3000
+		n := tier.Count(300, 3000)
 		to := pod.AddrPort(f, 80)
 		start := time.Now()
 		counts, err := l.Outside.AskMany(t.Context(), network, to, n, 16)
@@ -132,7 +134,7 @@ func TestStandingConnection(t *testing.T) {
 	s, _ := serve(t, pod, 80)
 	for _, f := range Families {
 		t.Run(f.String(), func(t *testing.T) {
-			c, err := l.Outside.Connect(t.Context(), pod.AddrPort(f, 80), Timeout(time.Second))
+			c, err := l.Outside.Connect(t.Context(), pod.AddrPort(f, 80))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -73,7 +73,7 @@ func useLab(t *testing.T) {
 	if got := interfaces(t); !slices.Equal(got, before) {
 		t.Errorf("interfaces %v, want %v", got, before)
 	}
-	time.Sleep(20 * time.Millisecond)
+	settle(t, func() error { return dials(l.Outside, "010200C0:0050") })
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
@@ -89,14 +89,39 @@ func useLab(t *testing.T) {
 	}
 }
 
+// dials returns nil if a host has a TCP socket in SYN-SENT to an address, which
+// is written as in /proc/net/tcp.
+func dials(h *Host, to string) error {
+	const synSent = " 02 "
+	sockets, err := tcpSockets(h, IPv4)
+	if err == nil && !strings.Contains(sockets, to+synSent) {
+		err = fmt.Errorf("%s does not dial %s:\n%s", h.Name, to, sockets)
+	}
+	return err
+}
+
+// tcpSockets is the kernel's list of a host's TCP sockets.
+func tcpSockets(h *Host, f Family) (string, error) {
+	file := "/proc/thread-self/net/tcp"
+	if f == IPv6 {
+		file += "6"
+	}
+	var list []byte
+	err := h.Do(func() (err error) {
+		list, err = os.ReadFile(file)
+		return err
+	})
+	return string(list), err
+}
+
+// settle waits until check returns nil.
 func settle(t *testing.T, check func() error) {
 	t.Helper()
 	var err error
-	for range 100 {
+	for deadline := time.Now().Add(Patience(60 * time.Second)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error(err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,7 @@ type Host struct {
 	processes []*Process
 
 	place placement
+	ports atomic.Uint32 // source ports taken
 }
 
 func newHost(name string, addrs Addresses) (*Host, error) {

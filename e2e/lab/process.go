@@ -12,7 +12,7 @@ import (
 )
 
 // stopLimit is how long Stop waits before it kills.
-const stopLimit = 10 * time.Second
+var stopLimit = Patience(60 * time.Second)
 
 // Process is a program running in a host.
 type Process struct {
@@ -75,7 +75,7 @@ func (p *Process) Signal(sig syscall.Signal) error {
 
 // Stop sends a signal, waits for the end of the process and returns its exit
 // error. It is an error too if the process had ended before, or if it takes
-// more than ten seconds, when it is killed.
+// more than a minute, when it is killed.
 func (p *Process) Stop(sig syscall.Signal) error {
 	select {
 	case <-p.done:

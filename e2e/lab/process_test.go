@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,13 +35,14 @@ func TestOutput(t *testing.T) {
 
 func TestProcess(t *testing.T) {
 	l := newLab(t)
-	var log bytes.Buffer
+	log := newLineWriter()
 	script := `trap 'echo bye; exit 7' TERM; echo hello >&2; while :; do sleep 0.02; done`
-	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", script}, &log)
+	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", script}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	log.expect(t, "hello\n") // so the trap is set
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v from a running process", err)
@@ -53,8 +54,9 @@ func TestProcess(t *testing.T) {
 	if err := p.Stop(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) || !errors.As(err, &exit) {
 		t.Errorf("stop again: got %v", err)
 	}
-	if got := log.String(); got != "hello\nbye\n" {
-		t.Errorf("got log %q", got)
+	log.expect(t, "bye\n")
+	if n := len(log.lines); n > 0 {
+		t.Errorf("the process wrote %d lines more", n)
 	}
 	if _, err := l.Nodes[0].StartProcess("no-such-program", nil, nil); err == nil {
 		t.Error("started a program that does not exist")
@@ -73,9 +75,11 @@ func TestProcessOutlivesJobs(t *testing.T) {
 		started <- p
 	}()
 	p := <-started
+	var jobs sync.WaitGroup
 	for range 200 {
-		go func() { _ = l.Nodes[0].Do(func() error { time.Sleep(time.Millisecond); return nil }) }()
+		jobs.Go(func() { _ = l.Nodes[0].Do(func() error { time.Sleep(time.Millisecond); return nil }) })
 	}
+	jobs.Wait()
 	runtime.GC()
 	select {
 	case <-p.Done():
@@ -86,9 +90,8 @@ func TestProcessOutlivesJobs(t *testing.T) {
 
 func TestCloseKillsProcessGroup(t *testing.T) {
 	l := newLab(t)
-	var log lineWriter
-	log.lines = make(chan string, 1)
-	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", "trap '' TERM; sleep 100 & echo $!; wait"}, &log)
+	log := newLineWriter()
+	p, err := l.Nodes[0].StartProcess("sh", []string{"-c", "trap '' TERM; sleep 100 & echo $!; wait"}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,23 @@ func TestCloseKillsProcessGroup(t *testing.T) {
 	waitGone(t, child)
 }
 
+// lineWriter sends each line that a process writes to a channel.
 type lineWriter struct{ lines chan string }
+
+func newLineWriter() *lineWriter { return &lineWriter{make(chan string, 10)} }
+
+// expect waits for the next line.
+func (w *lineWriter) expect(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-w.lines:
+		if got != want {
+			t.Errorf("the process wrote %q, want %q", got, want)
+		}
+	case <-time.After(Patience(60 * time.Second)):
+		t.Fatalf("the process did not write %q", want)
+	}
+}
 
 func (w *lineWriter) Write(b []byte) (int, error) {
 	w.lines <- string(b)
@@ -113,14 +132,13 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 // waitGone waits for a process to end; a zombie nobody waits for has ended.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
-	for range 250 {
+	settle(t, func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return
+			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Errorf("process %d still runs", pid)
+		return fmt.Errorf("process %d still runs", pid)
+	})
 }
 
 // When this process is killed, the kernel kills what it started.

@@ -25,6 +25,13 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 // Dial connects from the host, with from as the local address if it is valid.
 // A zero port in from lets the kernel choose one.
 func (h *Host) Dial(ctx context.Context, network string, to, from netip.AddrPort) (net.Conn, error) {
+	conn, _, err := h.dial(ctx, network, to, from)
+	return conn, err
+}
+
+// dial is Dial, and returns how many packets were sent again, also where that
+// was in vain.
+func (h *Host) dial(ctx context.Context, network string, to, from netip.AddrPort) (_ net.Conn, resent int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
@@ -37,9 +44,14 @@ func (h *Host) Dial(ctx context.Context, network string, to, from netip.AddrPort
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
 	}
+	socket := -1 // a copy, which outlives a dial that fails
 	d.Control = func(network, _ string, raw syscall.RawConn) error {
 		var err error
-		if e := raw.Control(func(fd uintptr) { err = setDialOptions(int(fd), network, from) }); e != nil {
+		if e := raw.Control(func(fd uintptr) {
+			if err = setDialOptions(int(fd), network, from); err == nil {
+				socket, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+			}
+		}); e != nil {
 			return e
 		}
 		return err
@@ -47,11 +59,15 @@ func (h *Host) Dial(ctx context.Context, network string, to, from netip.AddrPort
 	var conn net.Conn
 	// With a numeric address, net makes the socket on the calling goroutine
 	// and so on this thread.
-	err := h.Do(func() (err error) {
+	err = h.Do(func() (err error) {
 		conn, err = d.DialContext(ctx, network, to.String())
 		return err
 	})
-	return conn, err
+	if socket >= 0 {
+		resent = resentOn(socket)
+		_ = unix.Close(socket)
+	}
+	return conn, resent, err
 }
 
 func setDialOptions(fd int, network string, from netip.AddrPort) error {

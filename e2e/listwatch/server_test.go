@@ -205,10 +205,13 @@ func follow(t *testing.T, server *listwatch.Server, mediaType string, options me
 	}))
 }
 
+// patience only ends a test that fails: what it waits for takes milliseconds.
+const patience = 60 * time.Second
+
 // start runs informers until the test's end, and waits until they have seen what there is.
 func start(t *testing.T, list ...cache.SharedIndexInformer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, informer := range list {
 		go informer.RunWithContext(t.Context())
@@ -222,7 +225,7 @@ func start(t *testing.T, list ...cache.SharedIndexInformer) {
 func await(t *testing.T, what string, services cache.SharedInformer, want map[string]string) {
 	t.Helper()
 	var diff string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		got := map[string]string{}
 		for _, o := range services.GetStore().List() {
 			svc := o.(*corev1.Service)

@@ -2,14 +2,16 @@ package packets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/e2e/tier"
 )
 
 // TestConnectionsOutliveChanges keeps a connection and makes new ones while endpoints come and go and Fairlead restarts.
@@ -71,7 +73,7 @@ func TestConnectionsOutliveChanges(t *testing.T) {
 					if step.servers == nil {
 						e.err = lab.ErrRefused
 					}
-					s.Eventually(f.String(), func() error { return e.check(t.Context()) })
+					s.Eventually(f.String(), func() error { return e.check(t.Context(), lab.Timeout(lab.AttemptTimeout)) })
 					if err := standing[f].Echo(t.Context(), "still there"); err != nil {
 						t.Errorf("the standing connection: %v", err)
 					}
@@ -81,52 +83,114 @@ func TestConnectionsOutliveChanges(t *testing.T) {
 	})
 }
 
-// TestNoConnectionFailsWhileEndpointsAreReplaced replaces every endpoint one by one by fifty others, under steady connections; a
+// TestNoConnectionFailsWhileEndpointsAreReplaced replaces every endpoint one by one by many others, under steady connections; a
 // pod lives on when it has left the Service.
 func TestNoConnectionFailsWhileEndpointsAreReplaced(t *testing.T) {
-	site.ForEachVariant(t, func(t *testing.T, variant string) {
-		s := site.New(t, variant)
-		client := s.Pod(s.Node(), "client", 9000)
-		const kept, all = 4, 54
-		var pods []*lab.Host
-		for i := range all {
-			pods = append(pods, s.Pod(s.Nodes[i%2], fmt.Sprintf("pod-%d", i), 8080))
-		}
-		s.Write("web", site.DualStack("web", 10, "80"))
-		window := func(from int) {
-			for _, f := range lab.Families {
-				var endpoints []string
-				for i := from; i < from+kept; i++ {
-					endpoints = append(endpoints, site.At(f, pods[i], s.Nodes[i%2]))
-				}
-				s.Write("slice-"+f.String(), site.Slice(f, "web", "8080", endpoints...))
-			}
-		}
-		window(0)
-		s.Start(site.ModeFlag("min-sync-period"), "0")
+	variants := []string{"nft"}
+	if tier.Soak {
+		variants = site.Variants
+	}
+	for _, variant := range variants {
+		t.Run(variant, func(t *testing.T) { replaceEndpoints(t, site.New(t, variant), tier.Count(20, 50)) })
+	}
+}
+
+func replaceEndpoints(t *testing.T, s *site.Site, replaced int) {
+	const kept = 4
+	client := s.Pod(s.Node(), "client", 9000)
+	var pods []*lab.Host
+	for i := range kept + replaced {
+		pods = append(pods, s.Pod(s.Nodes[i%2], fmt.Sprintf("pod-%d", i), 8080))
+	}
+	s.Write("web", site.DualStack("web", 10, "80"))
+	window := func(from int) {
 		for _, f := range lab.Families {
-			s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		failures := make(chan error, 2)
-		for _, f := range lab.Families {
-			go func() {
-				var failed error
-				for ctx.Err() == nil && failed == nil {
-					_, failed = client.Ask(context.Background(), "tcp", netip.AddrPortFrom(site.ClusterIP(f, 10), 80), lab.Reset())
-				}
-				failures <- failed
-			}()
-		}
-		for from := 1; from+kept <= len(pods); from++ {
-			window(from)
-			time.Sleep(150 * time.Millisecond)
-		}
-		cancel()
-		for range lab.Families {
-			if err := <-failures; err != nil {
-				t.Errorf("a connection failed: %v", err)
+			var endpoints []string
+			for i := from; i < from+kept; i++ {
+				endpoints = append(endpoints, site.At(f, pods[i], s.Nodes[i%2]))
 			}
+			s.Write("slice-"+f.String(), site.Slice(f, "web", "8080", endpoints...))
 		}
-	})
+	}
+	window(0)
+	s.Start(site.ModeFlag("min-sync-period"), "0")
+	callers := map[lab.Family]*caller{}
+	for _, f := range lab.Families {
+		to := netip.AddrPortFrom(site.ClusterIP(f, 10), 80)
+		s.Answers(client, "tcp", to)
+		callers[f] = call(t, client, to)
+	}
+	for from := 1; from+kept <= len(pods); from++ {
+		window(from)
+		for f, c := range callers {
+			newest, before := pods[from+kept-1].AddrPort(f, 8080), c.total()
+			s.Eventually(fmt.Sprintf("%s: %s answers", f, newest), func() error { return c.hasReached(newest, before) })
+		}
+	}
+	for _, c := range callers {
+		if err := c.end(); err != nil {
+			t.Errorf("a connection failed: %v", err)
+		}
+		t.Logf("%d connections", c.total())
+	}
+}
+
+// caller connects to a Service again and again until a connection fails.
+type caller struct {
+	stop   context.CancelFunc
+	ended  chan struct{}
+	mu     sync.Mutex
+	counts map[netip.AddrPort]int // connections, by server
+	err    error
+}
+
+func call(t *testing.T, from *lab.Host, to netip.AddrPort) *caller {
+	ctx, stop := context.WithCancel(t.Context())
+	c := &caller{stop: stop, ended: make(chan struct{}), counts: map[netip.AddrPort]int{}}
+	go func() {
+		defer close(c.ended)
+		for ctx.Err() == nil && c.err == nil {
+			// Not ctx: a connection that has begun has to end well.
+			answer, err := from.AskPromptly(context.Background(), "tcp", to, lab.Reset())
+			c.mu.Lock()
+			c.counts[answer.Server]++
+			c.err = err
+			c.mu.Unlock()
+		}
+	}()
+	return c
+}
+
+// hasReached checks that a server has answered, and that there have been some connections more than before. It is content when one
+// has failed, as there are no more to come.
+func (c *caller) hasReached(server netip.AddrPort, before int) error {
+	const some = 50
+	total := c.total()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return nil
+	case c.counts[server] == 0:
+		return errors.New("it has not")
+	case total < before+some:
+		return fmt.Errorf("only %d connections since", total-before)
+	}
+	return nil
+}
+
+func (c *caller) total() (sum int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.counts {
+		sum += n
+	}
+	return sum
+}
+
+// end waits for the last connection, and returns why one failed.
+func (c *caller) end() error {
+	c.stop()
+	<-c.ended
+	return c.err
 }

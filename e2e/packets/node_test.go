@@ -39,7 +39,7 @@ func TestANodePortGoesBeforeAHostProcess(t *testing.T) {
 			s.Answers(s.Outside, "tcp", s.Node().AddrPort(f, 30080))
 			s.Eventually("the endpoint answers", func() error {
 				e := expectation{network: "tcp", from: s.Outside, to: s.Node().AddrPort(f, 30080), servers: []netip.AddrPort{server.AddrPort(f, 8080)}}
-				return e.check(t.Context())
+				return e.check(t.Context(), lab.Timeout(lab.AttemptTimeout))
 			})
 		}
 	})
@@ -73,7 +73,7 @@ func TestMasqueradingCanUseTheNodesInternalIP(t *testing.T) {
 			// By itself, the kernel would take the node's address on the pod network.
 			e := expectation{network: "tcp", from: s.Outside, to: s.Node().AddrPort(f, 30080),
 				servers: []netip.AddrPort{server.AddrPort(f, 8080)}, sees: is(s.Node().Address(f))}
-			s.Eventually(f.String(), func() error { return e.check(t.Context()) })
+			s.Eventually(f.String(), func() error { return e.check(t.Context(), lab.Timeout(lab.AttemptTimeout)) })
 		}
 	})
 }

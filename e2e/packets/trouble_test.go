@@ -10,12 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
@@ -60,8 +60,9 @@ func TestBadObjectsAreNamedOnceAndTheRestIsServed(t *testing.T) {
 	webAnswers(s, client)
 	s.Answers(client, "tcp", netip.MustParseAddrPort("10.96.0.77:80"))
 	// Every further look at the objects must keep quiet about what has been said.
-	s.Write("another", site.DualStack("another", 20, "80"))
-	time.Sleep(2 * time.Second)
+	s.Write("another", site.DualStack("another", 20, "80"), site.Slice(lab.IPv4, "another", "8080", site.At(lab.IPv4, server, s.Node())))
+	s.Answers(client, "tcp", netip.AddrPortFrom(site.ClusterIP(lab.IPv4, 20), 80))
+	s.Verified(2)
 	for _, text := range []string{"port 0 is not between", `127.0.0.1 is a loopback address`, "10.96.0.10:80/tcp belongs to Service default/web", "not.yaml"} {
 		if n := s.Log.Count(text); n != 1 {
 			t.Errorf("%q is said %d times", text, n)
@@ -87,7 +88,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 		}
 		for _, d := range damages {
 			t.Run(d.name, func(t *testing.T) {
-				if _, err := s.Node().Output(t.Context(), "iptables-"+variant, d.args...); err != nil {
+				if _, err := s.Node().Output(t.Context(), "iptables-"+variant, append([]string{"-w"}, d.args...)...); err != nil {
 					t.Fatal(err)
 				}
 				s.Eventually("the rules are as before", func() error {
@@ -99,6 +100,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 				webAnswers(s, client)
 			})
 		}
+		s.Verified(2)
 		if n := s.Log.Count("Repairing rules that another program has changed"); n != len(damages) {
 			t.Errorf("repairs are said %d times, want %d", n, len(damages))
 		}
@@ -115,7 +117,7 @@ func TestCleanupLeavesWhatOthersMade(t *testing.T) {
 		families := map[lab.Family]string{lab.IPv4: "iptables-", lab.IPv6: "ip6tables-"}
 		before := map[lab.Family]string{}
 		for f, program := range families {
-			restore := s.Node().Command(t.Context(), program+variant+"-restore")
+			restore := s.Node().Command(t.Context(), program+variant+"-restore", "--wait")
 			restore.Stdin = strings.NewReader(foreign)
 			if err := s.Node().Run(restore); err != nil {
 				t.Fatal(err)
@@ -144,9 +146,9 @@ func TestCleanupLeavesWhatOthersMade(t *testing.T) {
 }
 
 // TestAHeldLockDelaysChangesAndNothingElse holds the lock that all users of legacy iptables share, in a file of its own, for
-// longer than one attempt waits.
+// longer than so many attempts wait.
 func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
-	const held = 20 * time.Second
+	attempts := tier.Count(1, 3)
 	lockFile := filepath.Join(t.TempDir(), "xtables.lock")
 	t.Setenv("XTABLES_LOCKFILE", lockFile)
 	s, client, server := webSite(t, "legacy")
@@ -161,9 +163,8 @@ func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Write("new", site.DualStack("new", 30, "80"), site.Slice(lab.IPv4, "new", "8080", site.At(lab.IPv4, server, s.Node())))
-	for start := time.Now(); time.Since(start) < held; time.Sleep(time.Second) {
-		webAnswers(s, client)
-	}
+	s.FailedToSync(attempts)
+	webAnswers(s, client)
 	if n := s.Log.Count("another program holds the xtables lock"); n < 1 || n > len(lab.Families) {
 		t.Errorf("the lock is named %d times, want once a family", n)
 	}
@@ -176,7 +177,7 @@ func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 	s, client, _ := webSite(t, "auto")
 	programs := t.TempDir()
 	command := s.Node().Command(t.Context(), site.Program, "--manifests", s.Manifests, "--hostname-override", s.Node().Name,
-		"--conntrack-max-per-core", "0", "--proxy-mode", site.Mode, site.ModeFlag("sync-period"), "1s", site.ModeFlag("min-sync-period"), "100ms")
+		"--conntrack-max-per-core", "0", "--proxy-mode", site.Mode, "-v", "4", site.ModeFlag("sync-period"), "1s", site.ModeFlag("min-sync-period"), "100ms")
 	command.Env = []string{"PATH=" + programs}
 	command.Stdout, command.Stderr = &s.Log, &s.Log
 	if err := s.Node().Start(command); err != nil {
@@ -184,8 +185,7 @@ func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 	}
 	defer command.Wait()
 	defer command.Process.Signal(syscall.SIGTERM)
-	s.Says("install the package iptables")
-	time.Sleep(4 * time.Second)
+	s.FailedToSync(3)
 	if n := s.Log.Count("install the package iptables"); n > len(lab.Families) {
 		t.Errorf("said %d times, want once a family", n)
 	}

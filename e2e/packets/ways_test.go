@@ -44,14 +44,18 @@ func not(unwanted netip.Addr) func(netip.Addr) error {
 	}
 }
 
-func (e expectation) check(ctx context.Context) error {
+// check asks until all is clear. While the Service may not be in force yet, each question has to be a short attempt.
+func (e expectation) check(ctx context.Context, opts ...lab.AskOption) error {
 	const questions = 40
+	if errors.Is(e.err, lab.ErrTimeout) {
+		opts = append(opts, lab.Timeout(lab.Silence))
+	}
 	missing := map[netip.AddrPort]bool{}
 	for _, s := range e.servers {
 		missing[s] = true
 	}
 	for range questions {
-		answer, err := e.from.Ask(ctx, e.network, e.to)
+		answer, err := e.from.AskPromptly(ctx, e.network, e.to, opts...)
 		if e.err != nil {
 			if !errors.Is(err, e.err) {
 				return fmt.Errorf("got %v and error %w, want error %w", answer.Server, err, e.err)

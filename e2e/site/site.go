@@ -24,7 +24,7 @@ import (
 const PodCIDRs = "10.244.0.0/16,fd00:10:244::/48"
 
 // patience is how long a change may take to show.
-var patience = Patience(20 * time.Second)
+var patience = lab.Patience(60 * time.Second)
 
 // Site is a lab with Fairlead on its first node.
 type Site struct {
@@ -79,7 +79,7 @@ func (s *Site) StartOn(flags ...string) {
 func (s *Site) StartProcess(flags ...string) *lab.Process {
 	s.t.Helper()
 	args := []string{"--hostname-override", s.Node().Name, "--cluster-cidr", PodCIDRs, "--iptables-variant", s.Variant,
-		"--conntrack-max-per-core", "0", "-v", "2"}
+		"--conntrack-max-per-core", "0", "-v", "4"}
 	if Mode != iptablesMode {
 		args = append(args, "--proxy-mode", Mode)
 	}
@@ -156,20 +156,26 @@ func apiVersion(o runtime.Object) string {
 // Eventually tries until it goes well.
 func (s *Site) Eventually(what string, try func() error) {
 	s.t.Helper()
+	s.Within(patience, what, try)
+}
+
+// Within is Eventually with a limit of its own.
+func (s *Site) Within(limit time.Duration, what string, try func() error) {
+	s.t.Helper()
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}
 	}
-	s.t.Fatalf("%s: after %v still: %v", what, patience, err)
+	s.t.Fatalf("%s: after %v still: %v", what, limit, err)
 }
 
 // Answers waits until a Service answers a client.
 func (s *Site) Answers(client *lab.Host, network string, to netip.AddrPort) {
 	s.t.Helper()
 	s.Eventually(fmt.Sprintf("%s to %s from %s", network, to, client.Name), func() error {
-		_, err := client.Ask(context.Background(), network, to, lab.Timeout(300*time.Millisecond))
+		_, err := client.Ask(context.Background(), network, to, lab.Timeout(lab.Patience(300*time.Millisecond)))
 		return err
 	})
 }
@@ -180,6 +186,31 @@ func (s *Site) Says(text string) {
 	s.Eventually(fmt.Sprintf("Fairlead says %q", text), func() error {
 		if s.Log.Count(text) == 0 {
 			return fmt.Errorf("it says:\n%s", s.Log.String())
+		}
+		return nil
+	})
+}
+
+// Verified waits until Fairlead has compared the kernel with what it should hold so many times more, for each family. A comparison
+// that is under way now may have passed what happens next: two are enough to see anything.
+func (s *Site) Verified(times int) { s.t.Helper(); s.logsMore("Verified", times) }
+
+// FailedToSync waits until Fairlead has tried in vain to sync so many times more, for each family.
+func (s *Site) FailedToSync(times int) { s.t.Helper(); s.logsMore("Sync failed", times) }
+
+// logsMore waits until a message has been logged so many times more, for each family.
+func (s *Site) logsMore(message string, times int) {
+	s.t.Helper()
+	count := func(f lab.Family) int { return s.Log.Count(fmt.Sprintf("%q family=%q", message, f)) }
+	before := map[lab.Family]int{}
+	for _, f := range lab.Families {
+		before[f] = count(f)
+	}
+	s.Eventually(fmt.Sprintf("%q is logged %d times more", message, times), func() error {
+		for _, f := range lab.Families {
+			if n := count(f) - before[f]; n < times {
+				return fmt.Errorf("%s: %d times", f, n)
+			}
 		}
 		return nil
 	})

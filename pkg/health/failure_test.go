@@ -2,7 +2,6 @@ package health
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ func TestOccupiedPort(t *testing.T) {
 		t.Run(family.String(), func(t *testing.T) {
 			n := newNode(t, family, Options{})
 			n.servers.pause = time.Hour // only Synced tries
-			blocker, port := n.occupy(0)
+			blocker, port := n.occupy()
 			other := n.freePort()
 			wanted := []service.HealthCheck{checkOf("a", port, 1), checkOf("b", other, 1)}
 
@@ -42,7 +41,7 @@ func TestOccupiedPort(t *testing.T) {
 
 func TestOccupiedPortIsTriedAgainByItself(t *testing.T) {
 	n := newNode(t, service.IPv4, Options{})
-	blocker, port := n.occupy(0)
+	blocker, port := n.occupy()
 	if err := n.sync(checkOf("web", port, 1)); err == nil {
 		t.Fatal("no error for an occupied port")
 	}
@@ -62,7 +61,7 @@ func TestNobodyTriesForAServiceThatIsGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, service.IPv4, Options{})
-			blocker, port := n.occupy(0)
+			blocker, port := n.occupy()
 			if err := n.sync(checkOf("web", port, 1)); err == nil {
 				t.Fatal("no error for an occupied port")
 			}
@@ -77,12 +76,8 @@ func TestNobodyTriesForAServiceThatIsGone(t *testing.T) {
 func TestEachFailureIsToldOnceAndLeavesOtherAddressesAlone(t *testing.T) {
 	one, two := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	n := newNode(t, service.IPv4, Options{})
-	blocker, err := net.Listen("tcp", netip.AddrPortFrom(two, 0).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer blocker.Close()
-	web := checkOf("web", blocker.Addr().(*net.TCPAddr).AddrPort().Port(), 1)
+	web := checkOf("web", n.freePort(), 1)
+	n.listenOn(netip.AddrPortFrom(two, web.Port))
 	for round := 1; round <= 2; round++ {
 		n.list(one, two)
 		for range 3 {
@@ -163,7 +158,7 @@ func TestAListenerThatEndsByItselfComesBack(t *testing.T) {
 func TestWithoutEventsFailuresAreOnlyReturned(t *testing.T) {
 	n := newNode(t, service.IPv4, Options{})
 	n.servers.opts.Events = nil
-	_, port := n.occupy(0)
+	_, port := n.occupy()
 	wantText(t, n.sync(checkOf("web", port, 1)), "Service shop/web")
 }
 

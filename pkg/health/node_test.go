@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -12,10 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
+
+// patience only ends a test that fails: what it waits for takes milliseconds.
+const patience = 60 * time.Second
 
 // node is a node as a load balancer sees it: Servers on loopback addresses.
 type node struct {
@@ -39,7 +44,7 @@ func newNode(t *testing.T, family service.Family, opts Options) *node {
 	n.servers = New(family, opts)
 	n.servers.pause = 5 * time.Millisecond
 	transport := &http.Transport{}
-	n.client = &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	n.client = &http.Client{Transport: transport, Timeout: patience}
 	t.Cleanup(func() {
 		n.servers.Close()
 		transport.CloseIdleConnections()
@@ -132,23 +137,59 @@ func isOpen(at netip.AddrPort) bool {
 	return true
 }
 
-// freePort is a port that nobody listens on.
+// freePort is a port that has no listener. Until the test ends, the kernel does not choose it for other programs.
 func (n *node) freePort() uint16 {
 	n.t.Helper()
-	socket, port := n.occupy(0)
-	socket.Close()
+	port, err := reservePort(n.t)
+	if err != nil {
+		n.t.Fatal(err)
+	}
 	return port
 }
 
-// occupy listens on a port as another program would; 0: any.
-func (n *node) occupy(port uint16) (io.Closer, uint16) {
+// reservePort binds a socket to a free port on all addresses, without listening. The kernel then does not choose this port for any
+// other socket. Listening on it explicitly still works, as both sockets have SO_REUSEADDR: Go sets it on all its listeners.
+func reservePort(t *testing.T) (uint16, error) {
+	family, everywhere := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{}) // both families
+	if !slices.Contains(families(t), service.IPv6) {
+		family, everywhere = unix.AF_INET, &unix.SockaddrInet4{}
+	}
+	socket, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	t.Cleanup(func() { unix.Close(socket) })
+	if family == unix.AF_INET6 {
+		err = unix.SetsockoptInt(socket, unix.SOL_IPV6, unix.IPV6_V6ONLY, 0)
+	}
+	if err := errors.Join(err, unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(socket, everywhere)); err != nil {
+		return 0, err
+	}
+	bound, err := unix.Getsockname(socket)
+	switch bound := bound.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(bound.Port), nil
+	case *unix.SockaddrInet6:
+		return uint16(bound.Port), nil
+	}
+	return 0, err
+}
+
+// occupy listens on a port as another program would.
+func (n *node) occupy() (io.Closer, uint16) {
 	n.t.Helper()
-	socket, err := net.Listen("tcp", netip.AddrPortFrom(loopback(n.family), port).String())
+	port := n.freePort()
+	return n.listenOn(netip.AddrPortFrom(loopback(n.family), port)), port
+}
+
+func (n *node) listenOn(at netip.AddrPort) io.Closer {
+	n.t.Helper()
+	socket, err := net.Listen("tcp", at.String())
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(func() { socket.Close() })
-	return socket, socket.Addr().(*net.TCPAddr).AddrPort().Port()
+	return socket
 }
 
 func loopback(family service.Family) netip.Addr {
@@ -181,7 +222,7 @@ func checkOf(name string, port uint16, local int) service.HealthCheck {
 // eventually waits for something that happens by itself.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !happened(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not in time: %s", what)
 		}

@@ -179,7 +179,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	before := runtime.NumGoroutine()
 	n := newNode(t, service.IPv4, Options{})
-	blocked, taken := n.occupy(0)
+	blocked, taken := n.occupy()
 	ports := []uint16{n.freePort(), n.freePort()}
 	wanted := []service.HealthCheck{checkOf("a", ports[0], 1), checkOf("b", ports[1], 0), checkOf("c", taken, 0)}
 	if err := n.sync(wanted...); err == nil {

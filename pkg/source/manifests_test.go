@@ -40,7 +40,7 @@ func (l *listener) Listed()                     { l.say("listed") }
 
 // take returns what was said since the last call, sorted, once as much as wanted has been said.
 func (l *listener) take(want int) []string {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		l.mu.Lock()
 		n := len(l.said)
 		l.mu.Unlock()
@@ -85,7 +85,12 @@ func TestManifestsFollowTheFolder(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		// Rename, so that a partially written file is never read.
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
 			t.Fatal(err)
 		}
 	}
