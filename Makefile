@@ -1,22 +1,22 @@
 # Fairlead. `make` lists the targets.
 
 GO          ?= go
-GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CACHE       ?= $(or $(FAIRLEAD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fairlead)
-FUZZTIME    ?= 30s
+GOLANGCI    := $(CACHE)/bin/golangci-lint
+GOLANGCI_AT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PACKAGES    := iptables
 TEST_PACKAGES := $(PACKAGES) etcd-server iproute2 gcc libc6-dev
 VM_PACKAGES := $(PACKAGES) ipset ipvsadm qemu-system-x86 kmod busybox-static cpio xz-utils
 MODE        ?= iptables
 
-# Tests of a mode, with the program in bin. Those of ipvs run in the virtual machine. As all is emulated there, what runs in it is
-# built outside and without the race detector, and tests have it for themselves.
-MODE_TEST    = FAIRLEAD_PROGRAM=$(CURDIR)/bin/fairlead FAIRLEAD_MODE=$(MODE) CGO_ENABLED=0 $(ENV_$(MODE)) \
-               $(GO) test -vet=off -count 1 -v -timeout 20m $(GO_TEST_$(MODE))
-ENV_ipvs    := FAIRLEAD_VARIANTS=$(or $(FAIRLEAD_VARIANTS),nft) FAIRLEAD_PATIENCE=4 VM_TIMEOUT=1200
-GO_TEST_ipvs := -parallel 1 -exec $(CURDIR)/e2e/vm/run.sh
-# What -v says, without the starts of tests and the details of those that went well.
-BRIEF       := sed -u -E '/^=== /d; /^ {8,}--- PASS/d'
+# STEP NAME LIMIT COMMAND... is part of a long run: it has a limit of its own and says how long it took.
+STEP        := hack/step.sh
+
+# Tests from outside never come from Go's cache, which does not know of the program under test.
+E2E         := FAIRLEAD_PROGRAM=$(CURDIR)/bin/fairlead CGO_ENABLED=0 $(GO) test -vet=off -count 1
+# Those of IPVS mode run in the virtual machine. Its limit is longer than Go's, so that Go says first where a test hangs.
+IPVS        := FAIRLEAD_MODE=ipvs FAIRLEAD_VARIANTS=$(or $(FAIRLEAD_VARIANTS),nft) FAIRLEAD_PATIENCE=2
+VM_TEST      = VM_TIMEOUT=$(1) $(IPVS) $(E2E) -parallel 1 -timeout $(2) -exec $(CURDIR)/e2e/vm/run.sh
 
 .DEFAULT_GOAL := help
 
@@ -34,42 +34,62 @@ demo: build ## Show Fairlead at work between network namespaces (root; installs 
 	$(GO) run ./e2e/demo -fairlead bin/fairlead -examples examples
 
 .PHONY: test
-test: ## Run all tests: unit, simulated, lab, API server, beside kube-proxy, IPVS (root; installs and builds what is missing)
-	hack/install.sh $(TEST_PACKAGES)
-	hack/kube/build.sh kube-apiserver kube-proxy
-	$(GO) vet -tags ipvs ./...
-	$(GO) test -race ./cmd/... ./pkg/...
-	# One at a time: they measure and wait for packets. Never from Go's cache: it does not know of the program that they build.
-	$(GO) test -race -count 1 -p 1 -timeout 40m ./e2e/...
-	$(MAKE) test-ipvs
+test: test-setup ## Run every test that counts: unit, simulated, lab, API server, beside kube-proxy, IPVS (root; installs and builds what is missing)
+	$(STEP) 'unit tests' 10m $(MAKE) unit
+	$(MAKE) -j2 -Otarget test-lab test-ipvs
+
+.PHONY: test-all
+test-all: test soak ## Run all tests: make test, then make soak
+
+.PHONY: test-setup
+test-setup:
+	hack/sweep.sh
+	$(STEP) packages 15m hack/install.sh $(TEST_PACKAGES) $(VM_PACKAGES)
+	$(STEP) modules 10m hack/retry.sh $(GO) mod download
+	$(STEP) kubernetes 20m hack/kube/build.sh kube-apiserver kube-proxy
+	$(STEP) build 10m $(MAKE) build
+
+.PHONY: test-lab
+test-lab: ## Run the tests from outside in iptables mode (after make test-setup)
+	$(STEP) 'lab tests' 15m env $(E2E) -timeout 8m -p 2 ./e2e/...
 
 .PHONY: test-ipvs
-test-ipvs: MODE := ipvs
-test-ipvs: SHELL := /bin/bash
-test-ipvs: .SHELLFLAGS := -o pipefail -c
-test-ipvs: build ## Run the tests of IPVS mode in a small virtual machine with a kernel that has it (root; installs what is missing)
-	hack/install.sh $(VM_PACKAGES)
-	$(GO) vet -tags ipvs ./pkg/ipvs ./e2e/ipvs
-	$(MODE_TEST) -tags ipvs ./pkg/ipvs -run '^TestKernel' | $(BRIEF)
-	$(MODE_TEST) ./e2e/cases -run '^TestPackets$$' | $(BRIEF)
+test-ipvs: ## Run a core of the tests of IPVS mode, in a virtual machine with a kernel that has it (after make test-setup)
+	$(STEP) 'kernel' 10m e2e/vm/kernel.sh 6.1
+	$(STEP) 'IPVS: kernel' 10m env $(call VM_TEST,570,8m) -tags ipvs ./pkg/ipvs -run '^TestKernel'
+	$(STEP) 'IPVS: cases' 10m env $(call VM_TEST,570,8m) ./e2e/cases -run '^TestPackets$$' -core
+	$(STEP) 'IPVS: packets' 10m env $(call VM_TEST,570,8m) ./e2e/packets -run '^$(VM_PACKETS)$$'
+	$(STEP) 'IPVS: own tests' 15m env $(call VM_TEST,870,13m) -tags ipvs ./e2e/ipvs
+VM_PACKETS  := (TestEveryWayIn|TestConnectionsOutliveChanges|TestFlushedRulesComeBack|TestCleanupLeavesWhatOthersMade)
+
+.PHONY: soak
+soak: test-setup ## Run what observes for long, repeats or measures: churn, storm, spread, all seeds, -race, all of IPVS (root; 40 minutes)
+	$(STEP) 'unit tests, all seeds' 20m $(GO) test -race -tags soak -timeout 18m ./cmd/... ./pkg/...
+	# One at a time: they measure.
+	$(STEP) 'lab tests with -race' 60m env $(E2E:CGO_ENABLED=0=) -race -tags soak -p 1 -timeout 30m ./e2e/...
+	$(STEP) 'IPVS: kernel' 20m env $(call VM_TEST,1140,18m) -tags 'ipvs soak' ./pkg/ipvs -run '^TestKernel'
+	$(STEP) 'IPVS: cases' 20m env $(call VM_TEST,1140,18m) -tags soak ./e2e/cases -run '^TestPackets$$'
 	# Not the spread: that is the kernel's, and 24,000 connections take minutes here. Not the lock: it is that of legacy iptables.
-	$(MODE_TEST) ./e2e/packets -skip '^(TestConnectionsSpreadEvenly|TestAHeldLock.*)$$' | $(BRIEF)
-	$(MODE_TEST) -tags ipvs ./e2e/ipvs | $(BRIEF)
+	$(STEP) 'IPVS: packets' 20m env $(call VM_TEST,1140,18m) -tags soak ./e2e/packets -skip '^(TestConnectionsSpreadEvenly|TestAHeldLock.*)$$'
+	$(STEP) 'IPVS: own tests' 40m env $(call VM_TEST,2340,38m) -tags 'ipvs soak' ./e2e/ipvs
 
 .PHONY: case
 case: build ## Send the packets of the cases that have CASE in their name, in MODE=iptables or MODE=ipvs (root)
-	$(MODE_TEST) ./e2e/cases -run '^TestPackets$$' -case '$(CASE)'
+	$(if $(filter ipvs,$(MODE)),$(call VM_TEST,1140,18m),$(E2E)) -v ./e2e/cases -run '^TestPackets$$' -case '$(CASE)'
 
 .PHONY: unit
 unit: ## Run the quick tests, those of the packages (root, for the addresses of a node)
-	$(GO) test -race ./cmd/... ./pkg/...
+	$(GO) test -race -timeout 8m ./cmd/... ./pkg/...
+
+# A number of inputs, not a time: with a time, Go's fuzzer can end in an error of its own (golang/go#75804).
+FUZZ        ?= 200000x
 
 .PHONY: fuzz
-fuzz: ## Fuzz everything that parses, each for FUZZTIME
-	$(GO) test ./pkg/source -run '^$$' -fuzz FuzzParseManifest -fuzztime $(FUZZTIME)
-	$(GO) test ./pkg/xtables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZTIME)
-	$(GO) test ./pkg/conntrack -run '^$$' -fuzz FuzzFlowsAreReadFromAnything -fuzztime $(FUZZTIME)
-	$(GO) test ./e2e/tracer -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+fuzz: ## Fuzz everything that parses, each with FUZZ inputs
+	$(GO) test ./pkg/source -run '^$$' -fuzz FuzzParseManifest -fuzztime $(FUZZ)
+	$(GO) test ./pkg/xtables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZ)
+	$(GO) test ./pkg/conntrack -run '^$$' -fuzz FuzzFlowsAreReadFromAnything -fuzztime $(FUZZ)
+	$(GO) test ./e2e/tracer -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZ)
 
 .PHONY: bench
 bench: ## Measure against kube-proxy's rule shape (root); see docs/benchmarks.md
@@ -87,7 +107,9 @@ bench-ipvs: build ## Measure IPVS mode against kube-proxy's, in the virtual mach
 .PHONY: lint
 lint: ## Check formatting and style
 	@test -z "$$(gofmt -l .)" || { echo "run gofmt -w on:"; gofmt -l .; exit 1; }
-	$(GO) run $(GOLANGCI) run ./...
+	@GOBIN=$(dir $(GOLANGCI)) hack/retry.sh $(GO) install $(GOLANGCI_AT)
+	$(GOLANGCI) run --allow-parallel-runners --build-tags ipvs ./...
+	$(GOLANGCI) run --allow-parallel-runners --build-tags ipvs,soak ./...
 
 .PHONY: clean
 clean: ## Remove what was built here
