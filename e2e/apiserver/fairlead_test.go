@@ -125,10 +125,10 @@ func (c *cluster) refused(client *lab.Host, to netip.AddrPort) {
 // failsWith expects that a question has failed with an error.
 func failsWith(want error, answer lab.Answer, err error) error {
 	if err == nil {
-		return fmt.Errorf("%s answered, want: %v", answer.Server, want)
+		return fmt.Errorf("%s answered, want %q", answer.Server, want.Error())
 	}
 	if !errors.Is(err, want) {
-		return fmt.Errorf("got: %w, want: %v", err, want)
+		return fmt.Errorf("got: %w, want %q", err, want.Error())
 	}
 	return nil
 }
