@@ -6,6 +6,11 @@ set -uo pipefail
 
 [ $# -ge 3 ] || { echo "usage: step.sh NAME LIMIT COMMAND..." >&2; exit 2; }
 
+# A step ends with the program that started it, even if that is killed.
+if [ "${FAIRLEAD_STEP_PID:-}" != $$ ]; then
+	FAIRLEAD_STEP_PID=$$ exec setpriv --pdeathsig TERM "$0" "$@"
+fi
+
 name=$1 limit=$2
 shift 2
 case $limit in *m) limit=$((${limit%m} * 60)) ;; esac
