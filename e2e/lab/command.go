@@ -14,7 +14,7 @@ import (
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	// A grandchild that keeps stdout open must not make Wait wait for it.
-	cmd.WaitDelay = 2 * time.Second
+	cmd.WaitDelay = Patience(20 * time.Second)
 	return cmd
 }
 
