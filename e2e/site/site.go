@@ -192,7 +192,8 @@ func (s *Site) Says(text string) {
 }
 
 // Verified waits until Fairlead has compared the kernel with what it should hold so many times more, for each family. A comparison
-// that is under way now may have passed what happens next: two are enough to see anything.
+// that is under way now may have passed what happens next: two are enough to find anything, except in IPVS mode on a busy machine,
+// where a comparison has a budget of time and the next one goes on where it ended.
 func (s *Site) Verified(times int) { s.t.Helper(); s.logsMore("Verified", times) }
 
 // FailedToSync waits until Fairlead has tried in vain to sync so many times more, for each family.
