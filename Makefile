@@ -63,7 +63,7 @@ test-ipvs: ## Run a core of the tests of IPVS mode, in a virtual machine with a 
 VM_PACKETS  := (TestEveryWayIn|TestConnectionsOutliveChanges|TestFlushedRulesComeBack|TestCleanupLeavesWhatOthersMade)
 
 .PHONY: soak
-soak: test-setup ## Run what observes for long, repeats or measures: churn, storm, spread, all seeds, -race, all of IPVS (root; 40 minutes)
+soak: test-setup ## Run what observes for long, repeats or measures: churn, storm, spread, all seeds, -race, all of IPVS (root; 25 minutes)
 	$(STEP) 'unit tests, all seeds' 20m $(GO) test -race -tags soak -timeout 18m ./cmd/... ./pkg/...
 	# One at a time: they measure.
 	$(STEP) 'lab tests with -race' 60m env $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(E2E)) -race -tags soak -p 1 -timeout 30m ./e2e/...
