@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/pkg/rtnl"
 )
 
 // subscription tells of changes of addresses, but not of which: the list is read again anyway, and only it is always right.
@@ -66,7 +68,7 @@ func readAnnouncements(socket *os.File, changed chan<- struct{}) error {
 
 // addresses lists the usable addresses.
 func (r rtnetlink) addresses() ([]netip.Addr, error) {
-	listed, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	listed, err := rtnl.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}
@@ -82,19 +84,6 @@ func (r rtnetlink) addresses() ([]netip.Addr, error) {
 		}
 	}
 	return addrs, nil
-}
-
-// whole lists until nothing changed meanwhile: otherwise the list has gaps. An interface that comes and goes in a loop
-// leaves time enough between two changes.
-func whole(list func() ([]netlink.Addr, error)) (listed []netlink.Addr, err error) {
-	const attempts = 10
-	for range attempts {
-		listed, err = list()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return listed, err
 }
 
 func (r rtnetlink) exceptIndexes() (map[int]bool, error) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/e2e/lab"
@@ -379,34 +378,4 @@ func list(host *lab.Host) (addrs []netip.Addr, err error) {
 		return err
 	})
 	return addrs, err
-}
-
-func TestInterruptedListsAreMadeAgain(t *testing.T) {
-	tests := map[string]struct {
-		interruptions int
-		want          error
-	}{
-		"not where there was none":           {0, nil},
-		"until one is whole":                 {3, nil},
-		"but not for ever":                   {1000, netlink.ErrDumpInterrupted},
-		"nor after an error of another kind": {-1, unix.ENOMEM},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			attempts := 0
-			listed, err := whole(func() ([]netlink.Addr, error) {
-				attempts++
-				switch {
-				case test.interruptions < 0:
-					return nil, unix.ENOMEM
-				case attempts <= test.interruptions:
-					return make([]netlink.Addr, 1), netlink.ErrDumpInterrupted
-				}
-				return make([]netlink.Addr, 2), nil
-			})
-			if !errors.Is(err, test.want) || err == nil && (len(listed) != 2 || attempts != test.interruptions+1) {
-				t.Errorf("got %d addresses and %v after %d attempts", len(listed), err, attempts)
-			}
-		})
-	}
 }

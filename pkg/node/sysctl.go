@@ -21,17 +21,24 @@ func AllowLoopbackRouting() error { return allowLoopbackRouting("/") }
 func allowLoopbackRouting(root string) error {
 	file := filepath.Join(root, routeLocalnet)
 	// What is set already need not be written: an unprivileged container cannot, and its init container may have.
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("node ports on 127.0.0.1: %w", err)
-	}
-	if strings.TrimSpace(string(text)) == "1" {
-		return nil
+	if set, err := loopbackRouting(root); err != nil || set {
+		return err
 	}
 	if err := os.WriteFile(file, []byte("1"), 0o644); err != nil {
 		return fmt.Errorf("node ports on 127.0.0.1: %w; set net.ipv4.conf.all.route_localnet=1 on the host or in a privileged init container, or turn these node ports off", err)
 	}
 	return nil
+}
+
+// LoopbackRouting reports whether packets from 127.0.0.1 can leave the node.
+func LoopbackRouting() (bool, error) { return loopbackRouting("/") }
+
+func loopbackRouting(root string) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(root, routeLocalnet))
+	if err != nil {
+		return false, fmt.Errorf("node ports on 127.0.0.1: %w", err)
+	}
+	return strings.TrimSpace(string(text)) == "1", nil
 }
 
 // TCPBeLiberal reports whether connection tracking lets TCP packets pass that are out of a connection's window
