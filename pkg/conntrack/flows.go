@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -24,6 +25,8 @@ type Options struct {
 	// UnrepliedTCP deletes the entries of TCP connections that were being opened towards an endpoint that is gone now, so
 	// that the client's next attempt, from the same port, reaches another one. Connections that stand are left alone always.
 	UnrepliedTCP bool
+	// Observe is told of each look at the kernel's table: how long it took, and how many flows were deleted; nil: nobody is.
+	Observe func(took time.Duration, deleted int)
 }
 
 // Flows keeps the kernel's connection tracking in step with the rules, in one IP family. The kernel asks the rules about the
@@ -62,8 +65,12 @@ func (f *Flows) Synced(ctx context.Context, was, is *service.Table, dirty servic
 }
 
 func (f *Flows) sweep(ctx context.Context, j *judge) error {
+	start := time.Now()
+	var deleted, failed int
+	if f.options.Observe != nil {
+		defer func() { f.options.Observe(time.Since(start), deleted) }()
+	}
 	stale, dumpErr := f.find(ctx, j)
-	var failed int
 	var first error
 	for _, s := range stale {
 		if ctx.Err() != nil {
@@ -72,7 +79,9 @@ func (f *Flows) sweep(ctx context.Context, j *judge) error {
 		if err := f.kernel.remove(s); err != nil {
 			failed++
 			first = cmp.Or(first, err)
+			continue
 		}
+		deleted++
 	}
 	klog.FromContext(ctx).V(2).Info("Looked for stale flows", "family", f.options.Family, "found", len(stale), "failed", failed)
 	if dumpErr != nil {

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"context"
+	"slices"
 
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/xtables"
@@ -15,6 +16,10 @@ type Options struct {
 	MasqueradeBit int
 	// DropInvalid drops forwarded packets that conntrack finds INVALID.
 	DropInvalid bool
+	// Before begins the names of the chains of a mode that does not give its new connections away when it is drained: built-in chains
+	// lead to ours before they lead to those, whatever order a process that ended in the middle of a switch has left. Empty: there
+	// is none.
+	Before string
 }
 
 // Backend writes one family's rules. It is for one goroutine at a time.
@@ -38,7 +43,7 @@ func newBackend(options Options, open xtables.Opener) *Backend {
 		rules: xtables.New(xtables.Options{
 			Family:  options.Family,
 			Variant: options.Variant,
-			Owner:   xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps},
+			Owner:   xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps, Before: options.Before},
 			Open:    open,
 		}),
 		layout: layout{family: options.Family, mark: 1 << options.MasqueradeBit, dropInvalid: options.DropInvalid},
@@ -69,6 +74,18 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 // Verify compares the kernel's rules with what the last Sync wrote, and names what differs. It finds nothing while the last Sync
 // has failed: the next one reads the kernel anyway. See xtables.Ruleset for what it removes.
 func (b *Backend) Verify(ctx context.Context) (drift []string, err error) { return b.rules.Verify(ctx) }
+
+// RuleCounts has how many rules of ours there are by table, and how many were written since the last call.
+func (b *Backend) RuleCounts() (total, written map[string]int) { return b.rules.RuleCounts() }
+
+// Drain takes the ways into our chains out, so that another mode, which serves already, gets all new connections: first what refuses,
+// then what serves, as the two modes need not refuse at the same place. Connections that stand need no rule any more: connection
+// tracking knows where they go and what source they have. So none is ever left.
+func (b *Backend) Drain(ctx context.Context) (left int, err error) {
+	b.table = nil
+	refusing := slices.DeleteFunc(slices.Clone(jumps), func(j xtables.Jump) bool { return j.Table != "filter" })
+	return 0, b.rules.Unhook(ctx, append(refusing, jumps...)...)
+}
 
 // Remove deletes every chain of ours, and every jump to one, also those of a process that is gone.
 func (b *Backend) Remove(ctx context.Context) error {

@@ -82,7 +82,7 @@ func TestOnlyWhatChangedIsWritten(t *testing.T) {
 			b.SetSlice(servicetest.Slice("web", "web-2", ports, "10.244.1.3@node-1"))
 		}, []string{"FL-HAIRPIN", "FL-S-web", "FL-S-web"}},
 		{"a Service without endpoints comes: the way to it, and its refusal", func(b *service.Builder) {
-			b.SetService(servicetest.Service("new", "10.96.0.9", "80"))
+			b.SetService(servicetest.Service("new", "10.96.0.5", "80"))
 		}, []string{"FL-CLUSTER-IPS", "FL-FILTER", "FL-NO-ENDPOINTS"}},
 		{"the last endpoint goes: refused before nothing leads to it", func(b *service.Builder) {
 			b.DeleteSlice(servicetest.Namespace, "web-1")
@@ -280,7 +280,7 @@ func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 	}
 	for round, change := range []func(){
 		func() { builder.DeleteService(servicetest.Namespace, "web") },
-		func() { builder.SetService(servicetest.Service("new", "10.96.0.9", "80")) },
+		func() { builder.SetService(servicetest.Service("new", "10.96.0.5", "80")) },
 	} {
 		change()
 		table, dirty, _ := builder.Build()
@@ -294,7 +294,7 @@ func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 	if rules := k.Rules.Rules("nat", web); len(rules) > 0 {
 		t.Errorf("the chain still has rules: %v", rules)
 	}
-	if text := k.Rules.String(); !strings.Contains(text, "-A FL-CLUSTER-IPS -d 10.96.0.9/32") {
+	if text := k.Rules.String(); !strings.Contains(text, "-A FL-CLUSTER-IPS -d 10.96.0.5/32") {
 		t.Errorf("the new Service is not there:\n%s", text)
 	}
 }

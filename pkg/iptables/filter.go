@@ -92,16 +92,16 @@ func (l layout) inputChain() xtables.Chain {
 	return w.Chain
 }
 
-// forwardChain renders what happens to packets of others. Those that are masqueraded, and those of connections that stand, pass
-// whatever the policy of the chain is. INVALID ones are dropped where that is wanted: a late packet that conntrack does not know
+// forwardChain renders what happens to packets of others. Those of connections that stand, and those that are masqueraded, pass
+// whatever the policy of the chain is; the former are nearly all packets, so they come first. INVALID ones are dropped where that is wanted: a late packet that conntrack does not know
 // would reach its client with the endpoint's address, and be answered by a reset (kubernetes#74839).
 func (l layout) forwardChain() xtables.Chain {
 	w := xtables.NewChain(chainForward)
+	w.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 	w.Rule(stateNew, "-j", chainFilter)
 	if l.dropInvalid {
 		w.Rule("-m conntrack --ctstate INVALID -j DROP")
 	}
 	w.Rule(l.marked(), "-j ACCEPT")
-	w.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 	return w.Chain
 }

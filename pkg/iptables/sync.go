@@ -33,16 +33,20 @@ func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty ser
 	var nat []xtables.Chain
 	var old []string
 	moved := false // ways in are not the same as before
+	hairpins := false
 	for _, name := range slices.SortedFunc(maps.Keys(dirty), service.PortName.Compare) {
 		was, is := b.table.Port(name), table.Port(name)
 		old = append(old, xtables.Names(b.layout.portChains(b.table, was))...)
 		nat = append(nat, b.layout.portChains(table, is)...)
-		b.neighbors.Change([]*service.Port{was}, []*service.Port{is})
+		come, gone := b.neighbors.Change([]*service.Port{was}, []*service.Port{is})
+		hairpins = hairpins || len(come)+len(gone) > 0
 		moved = moved || !sameFrontends(was, is)
 	}
-	postrouting := b.layout.postroutingChains(table, b.neighbors)
-	nat, old = append(nat, postrouting...), append(old, b.postrouting...)
-	b.postrouting = xtables.Names(postrouting)
+	if hairpins {
+		postrouting := b.layout.postroutingChains(table, b.neighbors)
+		nat, old = append(nat, postrouting...), append(old, b.postrouting...)
+		b.postrouting = xtables.Names(postrouting)
+	}
 	if moved {
 		dispatch := b.layout.natChains(table)
 		nat, old = append(nat, dispatch...), append(old, b.dispatch...)

@@ -15,7 +15,7 @@ const inline = 4
 // sixteen, which is enough for 130,000. Whoever may write addresses into objects must not be able to reach the depth that nft
 // refuses. Real addresses need four or five.
 const (
-	deepest       = 5
+	deepest       = 6
 	deepestChoice = 3
 )
 
@@ -105,7 +105,7 @@ func sameDigit(entries []entry, at int) []entry {
 
 func (t tree) chainName(prefix key) string {
 	if len(t.prefix)+len(prefix) <= xtables.MaxChainName {
-		return t.prefix + prefix.hex()
+		return t.prefix + prefix.text()
 	}
 	return t.prefix + hash(string(prefix), 16)
 }

@@ -43,24 +43,43 @@ func target(rule string) string {
 }
 
 // nestedAddresses differ at every digit of their address: the worst that can be written into a Service.
-func nestedAddresses(digits int) []string {
+func nestedAddresses(f service.Family) []string {
 	var list []string
-	for n := range digits {
+	n := digits(f.Bits())
+	for at := range n - 1 {
 		for d := range inline + 1 {
-			text := []byte(strings.Repeat("1", digits))
-			text[n] = "23456789"[d]
-			var addr [16]byte
-			for i := range text {
-				addr[i/2] |= (text[i] - '0') << (4 * (1 - i%2))
-			}
-			a := netip.AddrFrom16(addr)
-			if digits == 8 {
-				a = netip.AddrFrom4([4]byte(addr[:4]))
-			}
-			list = append(list, a.String())
+			k := []byte(strings.Repeat("\x01", n))
+			k[at+1] = byte(2 + d) // the first digit may be short
+			list = append(list, strings.TrimSuffix(addressShape(f, "").prefix(key(k)), fmt.Sprintf("/%d", f.Bits())))
 		}
 	}
 	return list
+}
+
+func TestKeysMatchWhatTheyWereMadeOf(t *testing.T) {
+	for _, text := range []string{"10.96.0.1", "255.255.255.255", "0.0.0.1", "172.30.213.7", "fd00::1", "2001:db8:1234:5678:9abc:def0:8765:4321"} {
+		addr := netip.MustParseAddr(text)
+		shape := addressShape(service.FamilyOf(addr), "-d")
+		k := addressKey(addr)
+		for n := range len(k) + 1 {
+			prefix := netip.MustParsePrefix(shape.prefix(k[:n]))
+			if want := netip.PrefixFrom(addr, prefix.Bits()).Masked(); prefix != want || n == len(k) && prefix.Bits() != addr.BitLen() {
+				t.Errorf("%d digits of %s match %s", n, addr, prefix)
+			}
+		}
+		for _, port := range []uint16{1, 80, 32767, 32768, 65535} {
+			k := portKey(service.UDP, port)[protocolDigits:]
+			for n := 1; n <= len(k); n++ {
+				var low, high uint16
+				if got, err := fmt.Sscanf(portRange(string(k[:n])), "%d:%d", &low, &high); got == 1 && err != nil {
+					high = low
+				}
+				if port < low || port > high || int(high-low) != 1<<(digitBits*(len(k)-n))-1 {
+					t.Errorf("%d digits of port %d match %d to %d", n, port, low, high)
+				}
+			}
+		}
+	}
 }
 
 func TestNoAddressesMakeATreeDeeperThanTheKernelTakes(t *testing.T) {
@@ -75,7 +94,7 @@ func TestNoAddressesMakeATreeDeeperThanTheKernelTakes(t *testing.T) {
 		svc.Spec.Type, svc.Spec.ExternalTrafficPolicy = "LoadBalancer", "Local"
 		svc.Spec.SessionAffinity = "ClientIP"
 		svc.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24", "2001:db8::/32"}
-		for _, ip := range nestedAddresses(family.Bits() / 4) {
+		for _, ip := range nestedAddresses(family) {
 			svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: ip})
 		}
 		b.SetService(svc)

@@ -30,9 +30,9 @@ func (b *Backend) apply(ctx context.Context, touched map[key]struct{}, all bool)
 	c.all = all
 	b.addRoutes(c)
 	b.fillSets(c, setAdmitted, setRanged, setMasqAll, setMasqOutside)
-	b.putServers(c, func(k key, w *wish) error { return b.putInside(ctx, k, w) })
+	b.putServers(ctx, c, func(k key, w *wish) error { return b.putInside(ctx, k, w) })
 	b.fillSets(c, setInside, setReject, setDrop)
-	b.putServers(c, func(k key, w *wish) error { return b.putEverybody(ctx, k, w) })
+	b.putServers(ctx, c, func(k key, w *wish) error { return b.putEverybody(ctx, k, w) })
 	b.addRoutes(c) // of those that linger
 	b.fillSets(c, setVirtual)
 	b.emptySets(c)
@@ -228,8 +228,12 @@ func (b *Backend) unwanted(c *change, id setID) []entry {
 }
 
 // putServers makes and changes virtual servers and their real servers. Where that fails, packets are not led there.
-func (b *Backend) putServers(c *change, put func(key, *wish) error) {
+func (b *Backend) putServers(ctx context.Context, c *change, put func(key, *wish) error) {
 	for _, k := range c.keys {
+		if ctx.Err() != nil {
+			c.failed(k, ctx.Err())
+			continue
+		}
 		if c.is[k] == nil || c.keeps(k) {
 			continue
 		}

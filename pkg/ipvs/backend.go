@@ -39,10 +39,11 @@ type Options struct {
 
 // kernel is all that the Backend changes in it.
 type kernel struct {
-	servers servers
-	sets    sets
-	routes  routes
-	rules   rules
+	servers     servers
+	connections connections
+	sets        sets
+	routes      routes
+	rules       rules
 	// tune sets what IPVS needs of the kernel's settings.
 	tune func(context.Context) error
 	// probe says whether there is an IPVS at all. It changes nothing but that the kernel may load it.
@@ -58,6 +59,8 @@ type rules interface {
 	Replace(ctx context.Context, chains map[string][]xtables.Chain) error
 	Verify(ctx context.Context) (drift []string, err error)
 	Remove(ctx context.Context) error
+	// Unhook takes jumps out, and leaves the chains.
+	Unhook(ctx context.Context, jumps ...xtables.Jump) error
 	// RandomFully reports whether MASQUERADE can choose ports at random.
 	RandomFully(ctx context.Context) (bool, error)
 }
@@ -110,15 +113,16 @@ func New(options Options) *Backend {
 func newKernel(o Options) kernel {
 	servers := newServers(o.Family)
 	return kernel{
-		servers: servers,
-		sets:    newSets(o.Family),
-		routes:  newRoutes(o.Family, 1<<o.MarkBit),
-		rules:   xtables.New(xtables.Options{Family: o.Family, Variant: o.Variant, Owner: owner}),
+		servers:     servers,
+		connections: kernelConnections{},
+		sets:        newSets(o.Family),
+		routes:      newRoutes(o.Family, 1<<o.MarkBit),
+		rules:       xtables.New(xtables.Options{Family: o.Family, Variant: o.Variant, Owner: owner}),
 		tune: func(ctx context.Context) error {
 			return errors.Join(applySysctls(ctx, o.StrictARP), servers.setTimeouts(o.TCPTimeout, o.TCPFinTimeout, o.UDPTimeout))
 		},
 		probe:   Probe,
-		present: func() bool { there, err := probed(); return there && err == nil },
+		present: Present,
 		now:     time.Now,
 	}
 }
@@ -180,4 +184,10 @@ func some(errs []error) error {
 		errs = append(errs[:shown:shown], errors.New("and more"))
 	}
 	return errors.Join(errs...)
+}
+
+// Close gives up what the Backend has open. What it has written stays.
+func (b *Backend) Close() error {
+	b.kernel.servers.Close()
+	return nil
 }

@@ -24,11 +24,14 @@ type fake struct {
 	ruled   bool
 	chains  map[string][]xtables.Chain
 	damaged []string // what rules.Verify finds, until the next Replace
+	// conns are those that IPVS remembers.
+	conns []connection
 
-	lacking []string      // schedulers that it does not have
-	noIPVS  error         // what probe says
-	clock   time.Time     // what now says
-	slow    time.Duration // how long it takes to list real servers
+	lacking  []string      // schedulers that it does not have
+	noIPVS   error         // what probe says
+	readOnly error         // what tune says
+	clock    time.Time     // what now says
+	slow     time.Duration // how long it takes to list real servers
 
 	journal []string
 	calls   int // of all kinds since the start
@@ -62,14 +65,15 @@ func newFake(family service.Family) *fake {
 // kernel is the fake as a Backend sees it.
 func (f *fake) kernel() kernel {
 	return kernel{
-		servers: fakeServers{f},
-		sets:    fakeSets{f},
-		routes:  fakeRoutes{f},
-		rules:   fakeRules{f},
-		tune:    func(context.Context) error { return f.read(func() error { return nil }) },
-		probe:   func() error { return f.noIPVS },
-		present: func() bool { return f.noIPVS == nil },
-		now:     func() time.Time { return f.clock },
+		servers:     fakeServers{f},
+		connections: fakeConnections{f},
+		sets:        fakeSets{f},
+		routes:      fakeRoutes{f},
+		rules:       fakeRules{f},
+		tune:        func(context.Context) error { return f.read(func() error { return f.readOnly }) },
+		probe:       func() error { return f.noIPVS },
+		present:     func() bool { return f.noIPVS == nil },
+		now:         func() time.Time { return f.clock },
 	}
 }
 
@@ -115,7 +119,27 @@ func (f *fake) take() []string {
 // spelled is an address and port in one form for both families.
 func spelled(a netip.AddrPort) string { return fmt.Sprintf("%s:%d", a.Addr(), a.Port()) }
 
+// udpTimeout is the kernel's own, unless somebody changes it.
+const udpTimeout = 5 * time.Minute
+
+type fakeConnections struct{ *fake }
+
+func (f fakeConnections) Each(do func(connection)) error {
+	return f.read(func() error {
+		for _, c := range f.conns {
+			do(c)
+		}
+		return nil
+	})
+}
+
 type fakeServers struct{ *fake }
+
+func (f fakeServers) UDPTimeout() (time.Duration, error) {
+	return udpTimeout, f.read(func() error { return nil })
+}
+
+func (f fakeServers) Close() {}
 
 func (f fakeServers) List() (list []virtualServer, err error) {
 	err = f.read(func() error {
@@ -387,6 +411,11 @@ func (f fakeRules) Verify(context.Context) (drift []string, err error) {
 
 func (f fakeRules) Remove(context.Context) error {
 	return f.write(func() error { f.chains, f.damaged = nil, nil; return nil }, "rules removed")
+}
+
+// Unhook notes nothing, as no jump is looked at here.
+func (f fakeRules) Unhook(context.Context, ...xtables.Jump) error {
+	return f.read(func() error { return nil })
 }
 
 func (f fakeRules) RandomFully(context.Context) (bool, error) {

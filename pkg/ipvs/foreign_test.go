@@ -149,10 +149,8 @@ func TestRemove(t *testing.T) {
 func TestRemoveGoesOnAfterAFailure(t *testing.T) {
 	forBoth(t, func(s *stage) {
 		full(s)
-		first := true
-		calls := 0
-		for nth := 1; first || calls >= nth; nth++ {
-			first, calls = false, 0
+		for nth, calls := 1, 1; calls >= nth-1; nth++ {
+			calls = 0
 			s.kernel.fail = func(int) (before, after error) {
 				if calls++; calls == nth {
 					return errByChance, nil
@@ -164,6 +162,21 @@ func TestRemoveGoesOnAfterAFailure(t *testing.T) {
 			}
 		}
 		s.wantNothing()
+	})
+}
+
+func TestWhatNewConnectionsStillComeToStays(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		full(s)
+		before := len(s.kernel.servers)
+		s.kernel.fail = func(int) (before, after error) { return errByChance, nil }
+		if err := s.backend.Remove(s.t.Context()); err == nil {
+			s.t.Error("no error")
+		}
+		s.kernel.fail = nil
+		if n := len(s.kernel.servers); n != before {
+			s.t.Errorf("%d of %d virtual servers are left, though the rules that lead to them stand", n, before)
+		}
 	})
 }
 

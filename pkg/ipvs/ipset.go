@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/pkg/rtnl"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -143,7 +144,7 @@ func (k kernelSets) familyOf(kind setKind) uint8 {
 	if kind == ofPorts {
 		return unix.AF_UNSPEC
 	}
-	return uint8(netlinkFamily(k.family))
+	return uint8(rtnl.Family(k.family))
 }
 
 // module is the kernel's module for such sets.

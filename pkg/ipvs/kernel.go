@@ -71,6 +71,11 @@ type servers interface {
 	AddReal(k key, r realServer) error
 	UpdateReal(k key, r realServer) error
 	DeleteReal(k key, address netip.AddrPort) error
+
+	// UDPTimeout is how long the kernel remembers a UDP flow without packets.
+	UDPTimeout() (time.Duration, error)
+	// Close gives up what was opened; the next use opens it again.
+	Close()
 }
 
 // entry is an entry of an ipset: which fields count depends on the kind of the set.

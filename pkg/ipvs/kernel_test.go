@@ -7,6 +7,7 @@ package ipvs
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/pkg/rtnl"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -185,7 +187,7 @@ func TestKernelCountsConnections(t *testing.T) {
 // connect begins a connection that nobody answers. It binds an address that the interfaces have: those of our routes are none (IPv4).
 func connect(t *testing.T, f service.Family, to key) {
 	t.Helper()
-	fd, err := unix.Socket(netlinkFamily(f), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(rtnl.Family(f), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	must(t, unix.Bind(fd, sockaddr(netip.AddrPortFrom(address(f, 200), 0))))
@@ -249,4 +251,52 @@ func TestKernelRoutes(t *testing.T) {
 	t.Run("routes of others", TestRoutesOfOthersInOurTableAreNotOurs)
 	t.Run("rule", TestTheRuleComesAndGoes)
 	t.Run("other rules", TestOtherRulesToOurTableAreReplaced)
+}
+
+// TestKernelTellsWhatConnectionsStand makes a connection to a virtual server, and ends it.
+func TestKernelTellsWhatConnectionsStand(t *testing.T) {
+	inNamespace(t)
+	must(t, Probe())
+	must(t, applySysctls(t.Context(), false))
+	for _, args := range []string{"addr add 10.9.9.1/32 dev lo", "addr add 10.9.9.2/32 dev lo", "-6 addr add fd99::1/128 dev lo nodad", "-6 addr add fd99::2/128 dev lo nodad"} {
+		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+	}
+	for f, addrs := range map[service.Family][2]string{service.IPv4: {"10.9.9.1", "10.9.9.2"}, service.IPv6: {"fd99::1", "fd99::2"}} {
+		listener, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(addrs[1]), 8080).String())
+		must(t, err)
+		defer listener.Close()
+		k := newServersIn(t, f)
+		at := key{service.TCP, netip.AddrPortFrom(netip.MustParseAddr(addrs[0]), 80)}
+		must(t, k.Add(virtualServer{key: at, scheduler: "rr", flags: ownMark}))
+		must(t, k.AddReal(at, realServer{address: netip.MustParseAddrPort(listener.Addr().String()), weight: 1}))
+		b := New(Options{Family: f})
+		standing := func(want int) {
+			t.Helper()
+			if left, err := b.Drain(t.Context()); err != nil || left != want {
+				t.Errorf("%s: %d connections stand, error %v, want %d", f, left, err, want)
+			}
+		}
+		standing(0)
+		conn, err := net.Dial("tcp", at.address.String())
+		must(t, err)
+		peer, err := listener.Accept()
+		must(t, err)
+		standing(1)
+		must(t, conn.(*net.TCPConn).SetLinger(0)) // a reset is the end
+		must(t, conn.Close())
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+			if left, _ := b.Drain(t.Context()); left == 0 {
+				break
+			}
+		}
+		standing(0)
+		must(t, peer.Close())
+		must(t, k.Delete(at))
+	}
+	timeout, err := newServersIn(t, service.IPv4).UDPTimeout()
+	if err != nil || timeout != 5*time.Minute {
+		t.Errorf("the UDP timeout is %v, error %v", timeout, err)
+	}
 }

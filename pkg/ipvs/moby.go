@@ -10,6 +10,7 @@ import (
 	moby "github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/pkg/rtnl"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -88,7 +89,7 @@ func (k *kernelServers) List() ([]virtualServer, error) {
 	var list []virtualServer
 	for _, s := range found {
 		addr, ok := netip.AddrFromSlice(s.Address)
-		if s.FWMark != 0 || int(s.AddressFamily) != netlinkFamily(k.family) || !ok {
+		if s.FWMark != 0 || int(s.AddressFamily) != rtnl.Family(k.family) || !ok {
 			continue
 		}
 		list = append(list, virtualServer{
@@ -119,7 +120,7 @@ func (k *kernelServers) Delete(at key) error {
 // bare is enough to name a virtual server.
 func (k *kernelServers) bare(at key) *moby.Service {
 	return &moby.Service{
-		AddressFamily: uint16(netlinkFamily(k.family)),
+		AddressFamily: uint16(rtnl.Family(k.family)),
 		Protocol:      uint16(at.protocol),
 		Address:       at.address.Addr().AsSlice(),
 		Port:          at.address.Port(),
@@ -232,4 +233,25 @@ func (k *kernelServers) setTimeouts(tcp, tcpFin, udp time.Duration) error {
 		return fmt.Errorf("set the timeouts of IPVS: %w", err)
 	}
 	return nil
+}
+
+func (k *kernelServers) UDPTimeout() (timeout time.Duration, err error) {
+	err = k.do(func(h *moby.Handle) error {
+		config, err := h.GetConfig()
+		if err == nil {
+			timeout = config.TimeoutUDP
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the timeouts of IPVS: %w", err)
+	}
+	return timeout, nil
+}
+
+func (k *kernelServers) Close() {
+	if k.handle != nil {
+		k.handle.Close()
+		k.handle = nil
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/pkg/rtnl"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -22,7 +23,7 @@ func inNamespace(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("a network namespace of its own needs root: %v", err)
 	}
-	must(t, netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopback}}))
+	must(t, netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: rtnl.Loopback}}))
 }
 
 func must(t testing.TB, err error) {

@@ -34,6 +34,12 @@ func Probe() error {
 	return ErrNoIPVS
 }
 
+// Present reports whether the kernel has IPVS loaded already.
+func Present() bool {
+	there, err := probed()
+	return there && err == nil
+}
+
 func probed() (bool, error) {
 	_, err := os.Stat(virtualServerTable)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -7,9 +7,13 @@ import (
 )
 
 // Remove deletes all that Fairlead ever wrote for IPVS in this family, by its marks, and nothing else. It asks nothing of what this
-// Backend wrote, so that it also cleans up after a process that is gone, and on a node without IPVS.
+// Backend wrote, so that it also cleans up after a process that is gone, and on a node without IPVS. Where another mode serves already,
+// nobody notices but who has a connection that stands by IPVS; see Drain.
 func (b *Backend) Remove(ctx context.Context) error {
 	b.table = nil
+	if err := b.kernel.rules.Unhook(ctx, newcomers...); err != nil {
+		return err // new connections come here still, and need what they find
+	}
 	var failures []error
 	failures = append(failures, b.kernel.rules.Remove(ctx))
 	failures = append(failures, b.kernel.routes.DeleteRule())
@@ -24,6 +28,7 @@ func (b *Backend) removeOwnServers() error {
 	if !b.kernel.present() {
 		return nil
 	}
+	defer b.kernel.servers.Close() // there may be no next use
 	list, err := b.kernel.servers.List()
 	if err != nil {
 		return err

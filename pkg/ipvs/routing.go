@@ -3,13 +3,13 @@ package ipvs
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/pkg/rtnl"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -38,8 +38,8 @@ func newRoutes(family service.Family, mark uint32) routes { return kernelRoutes{
 
 func (r kernelRoutes) List() ([]netip.Addr, error) {
 	ours := netlink.Route{Table: routeTable, Protocol: routeProtocol, Type: unix.RTN_LOCAL}
-	list, err := uninterrupted(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlinkFamily(r.family), &ours, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TYPE)
+	list, err := rtnl.Whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(rtnl.Family(r.family), &ours, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TYPE)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the routes of table %d: %w", routeTable, err)
@@ -95,17 +95,14 @@ func each(list []netip.Addr, do func(*netlink.Handle, netip.Addr) error) error {
 	return some(failures)
 }
 
-// loopback is the index of lo, the same in every network namespace.
-const loopback = 1
-
 func localRoute(a netip.Addr) *netlink.Route {
 	return &netlink.Route{
 		Table:     routeTable,
 		Protocol:  routeProtocol,
 		Type:      unix.RTN_LOCAL,
 		Scope:     netlink.SCOPE_HOST,
-		LinkIndex: loopback,
-		Dst:       &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())},
+		LinkIndex: rtnl.Loopback,
+		Dst:       rtnl.HostNet(a),
 	}
 }
 
@@ -149,7 +146,7 @@ func (r kernelRoutes) deleteRules(unwanted func(netlink.Rule) bool) error {
 
 // rules are all rules that lead to our table.
 func (r kernelRoutes) rules() ([]netlink.Rule, error) {
-	list, err := uninterrupted(func() ([]netlink.Rule, error) { return netlink.RuleList(netlinkFamily(r.family)) })
+	list, err := rtnl.Whole(func() ([]netlink.Rule, error) { return netlink.RuleList(rtnl.Family(r.family)) })
 	if err != nil {
 		return nil, fmt.Errorf("list the routing rules: %w", err)
 	}
@@ -158,7 +155,7 @@ func (r kernelRoutes) rules() ([]netlink.Rule, error) {
 
 func (r kernelRoutes) rule() *netlink.Rule {
 	rule := netlink.NewRule()
-	rule.Family = netlinkFamily(r.family)
+	rule.Family = rtnl.Family(r.family)
 	rule.Priority = rulePriority
 	rule.Mark, rule.Mask = r.mark, &r.mark
 	rule.Table = routeTable
@@ -169,23 +166,4 @@ func (r kernelRoutes) rule() *netlink.Rule {
 func (r kernelRoutes) wants(rule netlink.Rule) bool {
 	return rule.Priority == rulePriority && rule.Mark == r.mark && rule.Mask != nil && *rule.Mask == r.mark &&
 		!rule.Invert && rule.Src == nil && rule.Dst == nil && rule.IifName == "" && rule.OifName == ""
-}
-
-// uninterrupted lists until nothing changed meanwhile: otherwise the list may have gaps.
-func uninterrupted[T any](list func() ([]T, error)) (listed []T, err error) {
-	const attempts = 5
-	for range attempts {
-		listed, err = list()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return listed, err
-}
-
-func netlinkFamily(f service.Family) int {
-	if f == service.IPv6 {
-		return unix.AF_INET6
-	}
-	return unix.AF_INET
 }

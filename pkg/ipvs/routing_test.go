@@ -1,15 +1,12 @@
 package ipvs
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -145,30 +142,4 @@ func TestRulesToOtherTablesStay(t *testing.T) {
 			t.Errorf("got %s, want %s", after, before)
 		}
 	})
-}
-
-func TestListsAreReadUntilTheyAreWhole(t *testing.T) {
-	tests := map[string]struct {
-		interrupted, wantCalls int
-		want                   error
-	}{
-		"at once":                 {0, 1, nil},
-		"after an interruption":   {1, 2, nil},
-		"and not forever":         {99, 5, netlink.ErrDumpInterrupted},
-		"and no more than needed": {4, 5, nil},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			calls := 0
-			_, err := uninterrupted(func() ([]int, error) {
-				if calls++; calls <= test.interrupted {
-					return nil, netlink.ErrDumpInterrupted
-				}
-				return nil, nil
-			})
-			if calls != test.wantCalls || !errors.Is(err, test.want) {
-				t.Errorf("got %d calls and %v", calls, err)
-			}
-		})
-	}
 }

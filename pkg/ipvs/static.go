@@ -8,8 +8,8 @@ import (
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// chainPrefix begins the names of all our chains: not FL-, which is iptables mode's, so that one mode can take over from the other.
-const chainPrefix = "FLV-"
+// ChainPrefix begins the names of all our chains: not FL-, which is iptables mode's, so that one mode can take over from the other.
+const ChainPrefix = "FLV-"
 
 // Our chains. Those that a built-in chain leads to bear its name.
 const (
@@ -45,7 +45,7 @@ var jumps = []xtables.Jump{
 }
 
 // owner is this package, in the packet filter.
-var owner = xtables.Owner{Prefix: chainPrefix, Ours: ours, Jumps: jumps}
+var owner = xtables.Owner{Prefix: ChainPrefix, Ours: ours, Jumps: jumps}
 
 // ours reports whether a chain is one of this package's.
 func ours(name string) bool {
@@ -204,6 +204,9 @@ func (l layout) nat() []xtables.Chain {
 	output.Rule(outsiders, l.in(setInside), setMark(l.masquerade))
 	output.Rule(l.in(setInside), toAlias)
 	l.mark(output, outsiders)
+	// Whoever else had these addresses before has rules behind ours that lead elsewhere, and no more say.
+	prerouting.Rule(l.in(setVirtual), "-j ACCEPT")
+	output.Rule(l.in(setVirtual), "-j ACCEPT")
 	return append(l.postrouting(), prerouting.Chain, output.Chain)
 }
 
@@ -249,16 +252,17 @@ func (l layout) filter() []xtables.Chain {
 		// loopback address (CVE-2020-8558).
 		input.Rule("-d 127.0.0.0/8 ! -i lo -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
 	}
-	input.Rule(stateNew, "-j", chainFilter)
 	// Clients' packets for IPVS pass here, which in iptables mode they do in FORWARD; the same ones pass whatever the policy is.
-	input.Rule(marked(l.masquerade), "-j ACCEPT")
 	input.Rule("-m conntrack --ctstate RELATED,ESTABLISHED", l.in(setVirtual), "-j ACCEPT")
+	input.Rule(stateNew, "-j", chainFilter)
+	input.Rule(marked(l.masquerade), "-j ACCEPT")
 	forward := xtables.NewChain(chainForward)
+	// Nearly all packets are of connections that stand.
+	forward.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 	forward.Rule(stateNew, "-j", chainFilter)
 	if l.dropInvalid {
 		forward.Rule("-m conntrack --ctstate INVALID -j DROP")
 	}
 	forward.Rule(marked(l.masquerade), "-j ACCEPT")
-	forward.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 	return []xtables.Chain{filter.Chain, input.Chain, forward.Chain}
 }

@@ -15,8 +15,9 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.kernel.probe(); err != nil {
 		return err
 	}
+	// Where the kernel's settings can be read only, traffic is better forwarded with those that there are than not at all.
 	if err := b.kernel.tune(ctx); err != nil {
-		return err
+		b.once(ctx, "Could not set what IPVS needs of the kernel; going on without", "reason", err.Error())
 	}
 	b.forget(table)
 	keys := b.frontends.change(nil, table.Ports)

@@ -539,3 +539,12 @@ func TestWithoutIPVSNothingIsTouched(t *testing.T) {
 		s.want("when IPVS is there", cluster)
 	})
 }
+
+func TestSettingsThatCannotBeSetStopNoSync(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.kernel.readOnly = errors.New("read-only file system")
+		serveWeb(s)
+		s.sync()
+		s.want("without the settings", cluster)
+	})
+}

@@ -36,6 +36,9 @@ var strictARP = []sysctl{
 	{"net/ipv4/conf/all/arp_announce", "2"},
 }
 
+// Tune sets what IPVS needs of the kernel's settings, where they differ. IPVS has to be loaded.
+func Tune(ctx context.Context, strictARP bool) error { return applySysctls(ctx, strictARP) }
+
 // applySysctls sets, in the network namespace of the calling thread, what IPVS needs of the kernel. IPVS has to be loaded.
 func applySysctls(ctx context.Context, strict bool) error {
 	var name unix.Utsname

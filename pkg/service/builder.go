@@ -107,30 +107,38 @@ func (b *Builder) setSpec(name serviceName, s *spec) {
 	svc.spec, svc.stale = s, true
 }
 
-// SetSlice takes in a new or changed EndpointSlice. One of another family, or of no Service, counts as absent.
-func (b *Builder) SetSlice(slice *discoveryv1.EndpointSlice) {
+// SetSlice takes in a new or changed EndpointSlice, and reports whether it says anything new. One of another family, or of no Service,
+// counts as absent.
+func (b *Builder) SetSlice(slice *discoveryv1.EndpointSlice) bool {
 	key := types.NamespacedName{Namespace: slice.Namespace, Name: slice.Name}
 	owner, owned := sliceService(slice)
 	if !owned || string(slice.AddressType) != b.options.Family.String() {
-		b.DeleteSlice(slice.Namespace, slice.Name)
-		return
+		return b.DeleteSlice(slice.Namespace, slice.Name)
 	}
-	if was, known := b.owners[key]; known && was != owner {
+	was, known := b.owners[key]
+	if known && was != owner {
 		b.DeleteSlice(slice.Namespace, slice.Name)
+		known = false
+	}
+	is := readSlice(slice, b.options.Family, b.options.NodeName)
+	if known && b.services[owner].slices[slice.Name].equal(is) {
+		return false
 	}
 	b.owners[key] = owner
-	b.change(owner).slices[slice.Name] = readSlice(slice, b.options.Family, b.options.NodeName)
+	b.change(owner).slices[slice.Name] = is
+	return true
 }
 
-// DeleteSlice forgets an EndpointSlice.
-func (b *Builder) DeleteSlice(namespace, name string) {
+// DeleteSlice forgets an EndpointSlice, and reports whether it was known.
+func (b *Builder) DeleteSlice(namespace, name string) bool {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	owner, known := b.owners[key]
 	if !known {
-		return
+		return false
 	}
 	delete(b.owners, key)
 	delete(b.change(owner).slices, name)
+	return true
 }
 
 // change marks a service for compilation.

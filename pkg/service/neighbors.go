@@ -6,34 +6,42 @@ import "net/netip"
 // themselves through a Service here.
 type Neighbors map[netip.Addr]int
 
-// Change takes service ports out and puts others in, either of which may be nil, and returns the addresses that are neighbors now, of
-// those that the change concerns, and those that are none.
-func (n Neighbors) Change(was, is []*Port) (neighbors, others []netip.Addr) {
-	touched := map[netip.Addr]struct{}{}
-	n.count(was, -1, touched)
-	n.count(is, 1, touched)
-	for addr := range touched {
-		if n[addr] > 0 {
-			neighbors = append(neighbors, addr)
-			continue
+// Change takes service ports out and puts others in, either of which may be nil, and returns the addresses that have come to be
+// neighbors by that, and those that are none any more.
+func (n Neighbors) Change(was, is []*Port) (come, gone []netip.Addr) {
+	before := map[netip.Addr]int{}
+	n.count(was, -1, before)
+	n.count(is, 1, before)
+	for addr, count := range before {
+		if n[addr] == 0 {
+			delete(n, addr)
 		}
-		delete(n, addr)
-		others = append(others, addr)
+		switch {
+		case count == 0 && n[addr] > 0:
+			come = append(come, addr)
+		case count > 0 && n[addr] == 0:
+			gone = append(gone, addr)
+		}
 	}
-	return neighbors, others
+	return come, gone
 }
 
-func (n Neighbors) count(ports []*Port, by int, touched map[netip.Addr]struct{}) {
+// count notes in before how many endpoints an address had.
+func (n Neighbors) count(ports []*Port, by int, before map[netip.Addr]int) {
 	for _, p := range ports {
 		if p == nil {
 			continue
 		}
 		for _, list := range [][]Endpoint{p.Endpoints, p.Local} {
 			for _, e := range list {
-				if e.MayBeHere() {
-					n[e.Address.Addr()] += by
-					touched[e.Address.Addr()] = struct{}{}
+				if !e.MayBeHere() {
+					continue
 				}
+				addr := e.Address.Addr()
+				if _, noted := before[addr]; !noted {
+					before[addr] = n[addr]
+				}
+				n[addr] += by
 			}
 		}
 	}

@@ -19,6 +19,12 @@ type endpointSlice struct {
 	problems  []Problem
 }
 
+// equal reports whether two slices say the same.
+func (s *endpointSlice) equal(o *endpointSlice) bool {
+	return slices.Equal(s.ports, o.ports) && slices.Equal(s.endpoints, o.endpoints) && slices.Equal(s.problems, o.problems) &&
+		slices.EqualFunc(s.zones, o.zones, slices.Equal[[]string])
+}
+
 type slicePort struct {
 	name     string
 	protocol Protocol

@@ -27,7 +27,10 @@ func Names(chains []Chain) []string {
 }
 
 // checksum stands for the rules of a chain: equal ones mean equal text. It holds for this process only.
-type checksum uint64
+type checksum struct {
+	hash  uint64
+	rules uint32 // how many
+}
 
 // checksums has the checksum of each chain of one table, by name.
 type checksums map[string]checksum
@@ -35,12 +38,12 @@ type checksums map[string]checksum
 var checksumSeed = maphash.MakeSeed()
 
 // empty is the checksum of a chain without rules.
-const empty checksum = 1
+var empty = checksum{hash: 1}
 
 // then is the checksum after one more rule, given as its line without the newline.
 func (s checksum) then(line []byte) checksum {
 	const odd = 0x9E3779B97F4A7C15 // any odd number: it makes the order of rules count
-	return s*odd + checksum(maphash.Bytes(checksumSeed, line))
+	return checksum{s.hash*odd + maphash.Bytes(checksumSeed, line), s.rules + 1}
 }
 
 // ChainWriter renders one Chain, rule by rule. Chain is what it has rendered so far.

@@ -1,6 +1,7 @@
 package xtables
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -19,3 +20,8 @@ func (j Jump) rule() string { return strings.TrimSpace(j.Match + " -j " + j.To) 
 
 // String is the jump as iptables-save prints it.
 func (j Jump) String() string { return "-A " + j.From + " " + j.rule() }
+
+// gone is the jump as drift.
+func (j Jump) gone() string {
+	return fmt.Sprintf("%s %s: the jump to %s is gone", j.Table, j.From, j.To)
+}

@@ -19,13 +19,20 @@ func (r *Ruleset) Plan(table string, chains []Chain, old []string) Section {
 		wanted[c.name] = struct{}{}
 		if sum, is := held[c.name]; !is || sum != c.sum {
 			s.write = append(s.write, c)
+			s.grows += c.sum.entries()
+			if is {
+				s.grows -= sum.entries()
+			}
+			r.counts.write(table, sum, c.sum)
 			held[c.name] = c.sum
 		}
 	}
 	for _, name := range old {
 		_, keep := wanted[name]
-		if _, is := held[name]; is && !keep {
+		if sum, is := held[name]; is && !keep {
+			r.counts.remove(table, sum)
 			s.remove = append(s.remove, name)
+			s.grows -= sum.entries()
 			delete(held, name)
 		}
 	}
@@ -33,27 +40,30 @@ func (r *Ruleset) Plan(table string, chains []Chain, old []string) Section {
 	return s
 }
 
-// planJumps adds to the first section of each table what its jumps need, where the kernel has just been read.
+// planJumps adds to the last section of each table what its jumps need, where the kernel has just been read: nothing leads to chains
+// before all that the other sections hold is in place. Where another owner's chains serve so far, what these refuse would otherwise be
+// refused before they serve.
 func (r *Ruleset) planJumps(sections []Section) {
 	if r.found == nil {
 		return
 	}
 	for i := range sections {
 		s := &sections[i]
-		if !slices.ContainsFunc(sections[:i], func(before Section) bool { return before.table == s.table }) {
+		if !slices.ContainsFunc(sections[i+1:], func(after Section) bool { return after.table == s.table }) {
 			s.jumps, s.strays = r.missingJumps(s.table), r.strayJumps(s.table)
 		}
 	}
 }
 
-// missingJumps are the ways into our chains that one table lacks.
+// missingJumps are the ways into our chains that one table lacks, or has at a place where they come too late.
 func (r *Ruleset) missingJumps(table string) []Jump {
-	return slices.DeleteFunc(slices.Clone(r.owner.Jumps), func(j Jump) bool { return j.Table != table || r.found.hasJump(j) })
+	return slices.DeleteFunc(slices.Clone(r.owner.Jumps), func(j Jump) bool { return j.Table != table || r.found.inPlace(j) })
 }
 
-// strayJumps are those that lead from a built-in chain of one table into our chains in another way than ours do: another Fairlead's.
+// strayJumps are those that lead from a built-in chain of one table into our chains in another way than ours do, another Fairlead's, and
+// ours at a place where they come too late.
 func (r *Ruleset) strayJumps(table string) []Jump {
 	return slices.DeleteFunc(slices.Clone(r.found.jumps), func(h Jump) bool {
-		return h.Table != table || !slices.Contains(builtin, h.From) || slices.Contains(r.owner.Jumps, h)
+		return h.Table != table || !slices.Contains(builtin, h.From) || slices.Contains(r.owner.Jumps, h) && r.found.inPlace(h)
 	})
 }

@@ -40,12 +40,18 @@ func (r *Ruleset) leaveOther(ctx context.Context) {
 	}
 }
 
-func (r *Ruleset) removeFrom(ctx context.Context, v Variant) error {
+// readVariant reads what the owner has in a variant, whether it is the one in use or not.
+func (r *Ruleset) readVariant(ctx context.Context, v Variant) (Kernel, *saved, error) {
 	k, err := r.open(ctx, r.family, v)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	have, err := readKernel(ctx, k, r.owner)
+	return k, have, err
+}
+
+func (r *Ruleset) removeFrom(ctx context.Context, v Variant) error {
+	k, have, err := r.readVariant(ctx, v)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ type Owner struct {
 	// Jumps lists the ways into the owner's chains. There is one only from each built-in chain, so that their order cannot
 	// matter.
 	Jumps []Jump
+	// Before begins the names of another owner's chains. A built-in chain may lead to those only after it has led to this owner's.
+	// Empty: it does not matter.
+	Before string
 }
 
 // Options are the settings of a Ruleset.
@@ -42,9 +45,11 @@ type Ruleset struct {
 	kernel  Kernel // nil until it is needed
 
 	written map[string]checksums // by table; nil where it is not known
-	found   *saved               // what Read found; nil once the jumps are as they should be
-	stuck   map[string]struct{}  // chains that could not be removed, and have been named
-	alone   bool                 // the other variant has been looked at
+	counts  counts
+	found   *saved              // what Read found; nil once the jumps are as they should be
+	stuck   map[string]struct{} // chains that could not be removed, and have been named
+	alone   bool                // the other variant has been looked at
+	watch   watch
 }
 
 // New returns a Ruleset. It touches nothing before its first call, and finds the iptables programs then: where they are
@@ -84,16 +89,19 @@ func (r *Ruleset) Read(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	have, err := readKernel(ctx, r.kernel, r.owner)
-	if err != nil {
-		return err
-	}
-	r.found, r.written = have, have.chains
-	return nil
+	return r.watch.reads(ctx, r.kernel, func() error {
+		have, err := readKernel(ctx, r.kernel, r.owner)
+		if err != nil {
+			return err
+		}
+		r.found, r.written = have, have.chains
+		r.counts.read(have.chains)
+		return nil
+	})
 }
 
 // Forget drops what was last written, so that Verify finds nothing until the kernel has been read again.
-func (r *Ruleset) Forget() { r.found, r.written = nil, nil }
+func (r *Ruleset) Forget() { r.found, r.written, r.watch.stamp = nil, nil, unwatched }
 
 // Held lists the chains that one table has.
 func (r *Ruleset) Held(table string) []string {

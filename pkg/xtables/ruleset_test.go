@@ -2,7 +2,9 @@ package xtables_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -193,6 +195,129 @@ func TestOwnersLiveSideBySide(t *testing.T) {
 			}
 			if diff := cmp.Diff(alone, k.Rules.String()); diff != "" {
 				t.Errorf("rules after one is removed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAnOwnerGoesBeforeAnother holds that the order of two owners' jumps is put right, all in one change to a table, and that the
+// other owner, who does not mind, leaves it so.
+func TestAnOwnerGoesBeforeAnother(t *testing.T) {
+	for _, variant := range []xtables.Variant{xtables.Legacy, xtables.NFT} {
+		t.Run(string(variant), func(t *testing.T) {
+			k := xtablestest.New(variant)
+			o := owner("FL-")
+			o.Before = "FLV-"
+			first := xtables.New(xtables.Options{Family: service.IPv4, Owner: o, Open: xtablestest.Open(k)})
+			replace := func(r *xtables.Ruleset, prefix string) {
+				t.Helper()
+				if err := r.Replace(t.Context(), chains(prefix)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			replace(first, "FL-")
+			second := replaced(t, "FLV-", k)
+			apply(t, k, "*filter\n-I INPUT 1 -i eth7 -j ACCEPT\nCOMMIT\n") // somebody's, which stays where it is
+			drift, err := first.Verify(t.Context())
+			if err != nil || len(drift) != len(o.Jumps) || drift[0] != "mangle PREROUTING: the jump to FL-MARK comes after one to FLV-..." {
+				t.Errorf("drift %q, %v", drift, err)
+			}
+			k.TakeRestores()
+			replace(first, "FL-")
+			if want := 3; len(k.Restores) != 1 || strings.Count(string(k.Restores[0]), "COMMIT\n") != want {
+				t.Errorf("not one change for each of %d tables:\n%s", want, k.TakeRestores())
+			}
+			ordered := k.Rules.String()
+			for _, c := range []struct {
+				table, chain string
+				want         []string
+			}{
+				{"mangle", "PREROUTING", []string{"-j FL-MARK", "-j FLV-MARK"}},
+				{"filter", "INPUT", []string{"-j FL-IN", "-i eth7 -j ACCEPT", "-j FLV-IN"}},
+				{"filter", "OUTPUT", []string{"-m conntrack --ctstate NEW -j FL-IN", "-m conntrack --ctstate NEW -j FLV-IN"}},
+			} {
+				if diff := cmp.Diff(c.want, k.Rules.Rules(c.table, c.chain)); diff != "" {
+					t.Errorf("%s %s (-want +got):\n%s", c.table, c.chain, diff)
+				}
+			}
+			for _, r := range []*xtables.Ruleset{first, second} {
+				if drift, err := r.Verify(t.Context()); err != nil || len(drift) > 0 {
+					t.Errorf("drift %q, %v", drift, err)
+				}
+			}
+			replace(second, "FLV-")
+			if diff := cmp.Diff(ordered, k.Rules.String()); diff != "" {
+				t.Errorf("the other owner has changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAJumpOnItsWayToTheFrontOutlivesAFailure holds that a change which a stuck chain makes fail loses no jump when it is made again.
+func TestAJumpOnItsWayToTheFrontOutlivesAFailure(t *testing.T) {
+	k := xtablestest.New(xtables.Legacy)
+	o := owner("FL-")
+	o.Before = "FLV-"
+	r := xtables.New(xtables.Options{Family: service.IPv4, Owner: o, Open: xtablestest.Open(k)})
+	if err := r.Replace(t.Context(), chains("FL-")); err != nil {
+		t.Fatal(err)
+	}
+	replaced(t, "FLV-", k)
+	apply(t, k, "*filter\n:FL-X-0a - [0:0]\n:THEIRS - [0:0]\n-A THEIRS -j FL-X-0a\nCOMMIT\n")
+	if err := r.Replace(t.Context(), chains("FL-")); err != nil {
+		t.Fatal(err)
+	}
+	for _, chain := range []string{"INPUT", "OUTPUT"} {
+		if rules := k.Rules.Rules("filter", chain); len(rules) != 2 || !strings.HasSuffix(rules[0], "-j FL-IN") {
+			t.Errorf("%s: %q", chain, rules)
+		}
+	}
+}
+
+// unsteady is a Kernel that others change while it is read, which makes that fail.
+type unsteady struct {
+	*xtablestest.Kernel
+	t     *testing.T
+	fails int
+	moves bool // whether anything has changed by then
+}
+
+func (k *unsteady) Save(ctx context.Context, out io.Writer) error {
+	if k.fails == 0 {
+		return k.Kernel.Save(ctx, out)
+	}
+	k.fails--
+	if k.moves {
+		apply(k.t, k.Kernel, fmt.Sprintf("*nat\n:THEIRS-%d - [0:0]\nCOMMIT\n", k.fails))
+	}
+	if _, err := io.WriteString(out, "*nat\n:FL-OUT - [0:0]\n"); err != nil {
+		return err
+	}
+	return errors.New("set with index 1 in kernel doesn't exist")
+}
+
+func TestRulesThatChangeWhileTheyAreReadAreReadAgain(t *testing.T) {
+	tests := []struct {
+		name  string
+		fails int
+		moves bool
+		want  string
+	}{
+		{"until they stand still", 3, true, ""},
+		{"but not for ever", 1000, true, "set with index 1"},
+		{"nor where nothing changes", 1, false, "set with index 1"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := xtablestest.New(xtables.NFT)
+			replaced(t, "FL-", k)
+			between := &unsteady{Kernel: k, t: t, fails: test.fails, moves: test.moves}
+			r := xtables.New(xtables.Options{Family: service.IPv4, Owner: owner("FL-"), Open: func(context.Context, service.Family, xtables.Variant) (xtables.Kernel, error) {
+				return between, nil
+			}})
+			err := r.Replace(t.Context(), chains("FL-"))
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
 	}

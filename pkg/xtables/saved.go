@@ -15,13 +15,39 @@ import (
 type saved struct {
 	chains map[string]checksums // by table
 	jumps  []Jump               // every rule outside of its chains that leads to one of them
+	late   []Jump               // those of the jumps that come after one into the chains that the owner goes before
 }
 
 // hasJump reports whether the kernel has a jump just as we write it.
 func (s *saved) hasJump(j Jump) bool { return slices.Contains(s.jumps, j) }
 
+// inPlace reports whether the kernel has a jump just as we write it, and where it belongs.
+func (s *saved) inPlace(j Jump) bool { return s.hasJump(j) && !slices.Contains(s.late, j) }
+
+// Steadily runs a reading of the kernel's rules, and again where it failed and somebody has changed rules meanwhile: iptables-nft-save asks
+// for rules, and then for the sets in them, and fails where the two do not fit together ("Set with index 1 in kernel doesn't exist", seen
+// with iptables 1.8.9).
+func Steadily(ctx context.Context, k Kernel, read func() error) error {
+	const attempts = 5
+	for n := 1; ; n++ {
+		before := current(ctx, k)
+		err := read()
+		if err == nil || n == attempts || ctx.Err() != nil || current(ctx, k).Text == before.Text {
+			return err
+		}
+	}
+}
+
 // readKernel asks the kernel what it holds of an owner's.
-func readKernel(ctx context.Context, k Kernel, o Owner) (*saved, error) {
+func readKernel(ctx context.Context, k Kernel, o Owner) (have *saved, err error) {
+	err = Steadily(ctx, k, func() error {
+		have, err = readOnce(ctx, k, o)
+		return err
+	})
+	return have, err
+}
+
+func readOnce(ctx context.Context, k Kernel, o Owner) (*saved, error) {
 	out, in := io.Pipe()
 	type result struct {
 		*saved
@@ -52,6 +78,8 @@ type reader struct {
 	saved  saved
 	table  string
 	chains checksums // of the table; nil before the first
+	// The built-in chain that has led to chains that the owner goes before. The rules of one chain stand together.
+	rivalled string
 }
 
 // readSaved reads the output of iptables-save. What is not the owner's it passes over, whatever it looks like.
@@ -71,7 +99,7 @@ func readSaved(from io.Reader, o Owner) (*saved, error) {
 func (r *reader) line(line []byte) {
 	switch {
 	case bytes.HasPrefix(line, []byte("*")):
-		r.table = string(line[1:])
+		r.table, r.rivalled = string(line[1:]), ""
 		if r.saved.chains[r.table] == nil {
 			r.saved.chains[r.table] = checksums{}
 		}
@@ -93,11 +121,19 @@ func (r *reader) rule(line []byte) {
 		r.chains[string(name)] = sum.then(line)
 		return
 	}
+	if r.owner.Before != "" && bytes.Contains(rest, []byte("-j "+r.owner.Before)) {
+		r.rivalled = string(name)
+		return
+	}
 	if bytes.HasPrefix(name, []byte(r.owner.Prefix)) || !bytes.Contains(rest, r.leads) {
 		return
 	}
 	match, to, _ := strings.Cut(string(rest), "-j ")
 	if _, known := r.chains[to]; known {
-		r.saved.jumps = append(r.saved.jumps, Jump{Table: r.table, From: string(name), Match: strings.TrimSpace(match), To: to})
+		j := Jump{Table: r.table, From: string(name), Match: strings.TrimSpace(match), To: to}
+		r.saved.jumps = append(r.saved.jumps, j)
+		if j.From == r.rivalled {
+			r.saved.late = append(r.saved.late, j)
+		}
 	}
 }

@@ -12,11 +12,35 @@ type Section struct {
 	write  []Chain // children first
 	clear  []string
 	remove []string
-	// jumps are put at the top of their built-in chains, when all that they lead to is written. On legacy a command of its own for
-	// each would copy the whole table each time, as long as all the rest together in a large cluster.
-	jumps []Jump
 	// strays are jumps to take out, before what they lead to is removed.
 	strays []Jump
+	// jumps are put at the top of their built-in chains, when all that they lead to is written and the strays are out, which may
+	// be the same ones at another place. On legacy a command of its own for each would copy the whole table each time, as long
+	// as all the rest together in a large cluster.
+	jumps []Jump
+	// grows is by how many entries of legacy iptables the table grows with the chains.
+	grows int
+}
+
+// A chain of legacy iptables has two entries more than rules: its name, and the way back at its end.
+const chainEntries = 2
+
+// entries is how many entries of legacy iptables a chain is.
+func (s checksum) entries() int { return int(s.rules) + chainEntries }
+
+// growth is how the Counts of a Stamp change with sections.
+func growth(v Variant, sections []Section) map[string]int {
+	grows := map[string]int{}
+	for _, s := range sections {
+		switch {
+		case s.empty():
+		case v == NFT:
+			grows[""] += len(s.cut(chunk)) // a transaction for each
+		default:
+			grows[s.table] += s.grows + len(s.jumps) - len(s.strays)
+		}
+	}
+	return grows
 }
 
 func (s Section) empty() bool {
@@ -42,11 +66,11 @@ func (s Section) appendTo(text []byte) []byte {
 	for _, c := range s.write {
 		text = append(text, c.text...)
 	}
-	for _, j := range s.jumps {
-		text = fmt.Appendf(text, "-I %s 1 %s\n", j.From, j.rule())
-	}
 	for _, j := range s.strays {
 		text = fmt.Appendf(text, "-D %s %s\n", j.From, j.rule())
+	}
+	for _, j := range s.jumps {
+		text = fmt.Appendf(text, "-I %s 1 %s\n", j.From, j.rule())
 	}
 	for _, name := range s.remove {
 		text = append(text, "-X "...)

@@ -29,6 +29,7 @@ var ErrLocked = errors.New("another program holds the xtables lock")
 
 // tool is a Kernel by one variant of the iptables programs.
 type tool struct {
+	family        service.Family
 	variant       Variant
 	save, restore string // paths
 	rules         *goiptables.IPTables
@@ -50,11 +51,17 @@ func Open(ctx context.Context, f service.Family, v Variant) (Kernel, error) {
 }
 
 func newTool(f service.Family, v Variant) (*tool, error) {
-	t := &tool{variant: v}
+	t := &tool{family: f, variant: v}
 	var paths [3]string
 	for i, action := range []string{"save", "restore", ""} {
 		var err error
 		if paths[i], err = program(f, v, action); err != nil {
+			return nil, err
+		}
+	}
+	if v == NFT {
+		_, err := generation()
+		if err := nftUsable(err); err != nil {
 			return nil, err
 		}
 	}
@@ -76,6 +83,14 @@ func (t *tool) Variant() Variant { return t.variant }
 
 // RandomFully implements Kernel.
 func (t *tool) RandomFully() bool { return t.rules.HasRandomFully() }
+
+// Stamp implements Kernel.
+func (t *tool) Stamp(context.Context) (Stamp, error) {
+	if t.variant == NFT {
+		return generation()
+	}
+	return tableInfos(t.family)
+}
 
 // Save implements Kernel.
 func (t *tool) Save(ctx context.Context, out io.Writer) error {
@@ -126,6 +141,15 @@ func memoryFile(text []byte) (*os.File, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// Has implements Kernel.
+func (t *tool) Has(j Jump) (bool, error) {
+	has, err := t.rules.Exists(j.Table, j.From, strings.Fields(j.rule())...)
+	if err != nil {
+		return false, fmt.Errorf("look for the jump to %s from %s %s: %w", j.To, j.Table, j.From, lockError(err))
+	}
+	return has, nil
 }
 
 // Delete implements Kernel.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -26,8 +28,30 @@ const (
 // Variants lists what a user can ask for.
 var Variants = []Variant{Auto, Legacy, NFT}
 
-// ErrNotInstalled says that the iptables programs are not there.
+// ErrNotInstalled says that there is no such variant here: its programs are not in PATH, or the kernel does not have what they need.
 var ErrNotInstalled = errors.New("is not in PATH; install the package iptables")
+
+// noNFTables is an ErrNotInstalled of a kernel without nf_tables, where the nft variant's programs do nothing but fail.
+type noNFTables struct{ error }
+
+// Error implements error.
+func (e noNFTables) Error() string {
+	return fmt.Sprintf("the kernel has no nf_tables, which iptables-nft needs: %v", e.error)
+}
+
+// Is reports that it is an ErrNotInstalled.
+func (e noNFTables) Is(target error) bool { return target == ErrNotInstalled }
+
+// nftUsable returns a noNFTables if that is what the answer to the question for the generation of nf_tables says (nfnetlink_rcv_msg in
+// net/netfilter/nfnetlink.c: EINVAL where nobody registered for nf_tables). Other errors are those of a single question.
+func nftUsable(answer error) error {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
+		if errors.Is(answer, errno) {
+			return noNFTables{answer}
+		}
+	}
+	return nil
+}
 
 // evidence is what speaks for a variant.
 type evidence struct {

@@ -15,7 +15,18 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 		return nil, nil
 	}
 	r.leaveOther(ctx)
-	have, err := readKernel(ctx, r.kernel, r.owner)
+	switch due, may := r.watch.due(ctx, r.kernel); {
+	case !due:
+		return nil, nil
+	case !may:
+		return r.unhooked()
+	}
+	var have *saved
+	err = r.watch.reads(ctx, r.kernel, func() (err error) {
+		have, err = readKernel(ctx, r.kernel, r.owner)
+		return err
+	})
+	r.watch.credit -= r.watch.cost
 	if err != nil {
 		return nil, err
 	}
@@ -23,8 +34,28 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 		drift = append(drift, compareChains(table, r.written[table], have.chains[table])...)
 	}
 	for _, j := range r.owner.Jumps {
-		if !have.hasJump(j) {
-			drift = append(drift, fmt.Sprintf("%s %s: the jump to %s is gone", j.Table, j.From, j.To))
+		switch {
+		case !have.hasJump(j):
+			drift = append(drift, j.gone())
+		case !have.inPlace(j):
+			drift = append(drift, fmt.Sprintf("%s %s: the jump to %s comes after one to %s...", j.Table, j.From, j.To, r.owner.Before))
+		}
+	}
+	if len(drift) > 0 {
+		r.watch.stamp = unwatched // it is not as the Ruleset believes
+	}
+	return drift, nil
+}
+
+// unhooked names the jumps that are gone. Whoever flushes a table takes them too, and that must not wait until all may be read.
+func (r *Ruleset) unhooked() (drift []string, err error) {
+	for _, j := range r.owner.Jumps {
+		has, err := r.kernel.Has(j)
+		if err != nil {
+			return nil, err
+		}
+		if !has {
+			drift = append(drift, j.gone())
 		}
 	}
 	return drift, nil

@@ -12,7 +12,12 @@ import (
 // stays, empty, and is named once.
 func (r *Ruleset) Write(ctx context.Context, sections ...Section) error {
 	r.planJumps(sections)
-	if err := r.restore(ctx, sections); err != nil {
+	if !slices.ContainsFunc(sections, func(s Section) bool { return !s.empty() }) {
+		r.found = nil
+		return nil
+	}
+	err := r.watch.writes(ctx, r.kernel, growth(r.kernel.Variant(), sections), func() error { return r.restore(ctx, sections) })
+	if err != nil {
 		r.Forget()
 		return err
 	}
@@ -33,8 +38,10 @@ func (r *Ruleset) restore(ctx context.Context, sections []Section) error {
 		s := &sections[i]
 		r.keepStuck(ctx, s, have)
 		// Sections before the one that failed have been applied.
-		s.jumps = slices.DeleteFunc(s.jumps, have.hasJump)
-		s.strays = slices.DeleteFunc(s.strays, func(j Jump) bool { return !have.hasJump(j) })
+		s.jumps = slices.DeleteFunc(s.jumps, have.inPlace)
+		s.strays = slices.DeleteFunc(s.strays, func(j Jump) bool {
+			return !have.hasJump(j) || slices.Contains(r.owner.Jumps, j) && have.inPlace(j)
+		})
 	}
 	return restore(ctx, r.kernel, sections)
 }
@@ -70,7 +77,7 @@ func restore(ctx context.Context, k Kernel, sections []Section) error {
 		for i, part := range parts {
 			if i > 0 {
 				if err := k.Restore(ctx, text); err != nil {
-					return err
+					return RestoreError{err}
 				}
 				text = text[:0]
 			}
@@ -80,5 +87,14 @@ func restore(ctx context.Context, k Kernel, sections []Section) error {
 	if len(text) == 0 {
 		return nil
 	}
-	return k.Restore(ctx, text)
+	if err := k.Restore(ctx, text); err != nil {
+		return RestoreError{err}
+	}
+	return nil
 }
+
+// RestoreError says that the kernel did not take the rules that it was handed.
+type RestoreError struct{ error }
+
+// Unwrap returns why.
+func (e RestoreError) Unwrap() error { return e.error }

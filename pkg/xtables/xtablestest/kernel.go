@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/e2e/tracer"
@@ -21,6 +22,8 @@ type Kernel struct {
 	Saves    int             // how often it was read
 	Restores [][]byte        // the text of each restore that it took
 	Fail     int             // how many restores fail from here on
+
+	commits int
 }
 
 // New returns a Kernel that nobody has touched.
@@ -31,6 +34,35 @@ func (k *Kernel) Variant() xtables.Variant { return k.As }
 
 // RandomFully implements xtables.Kernel.
 func (k *Kernel) RandomFully() bool { return true }
+
+// Stamp implements xtables.Kernel. On legacy it tells no more than the real kernel does: how many rules and chains there are, and how
+// long they are.
+func (k *Kernel) Stamp(context.Context) (xtables.Stamp, error) {
+	text := k.Rules.String()
+	if k.As == xtables.NFT {
+		return xtables.Stamp{Text: text, Count: map[string]int{"": k.commits}}, nil
+	}
+	s := xtables.Stamp{Count: map[string]int{}}
+	table := ""
+	for line := range strings.Lines(text) {
+		switch name, _, _ := strings.Cut(line[1:], " "); line[0] {
+		case '*':
+			table = name
+			s.Count[table] = 1
+		case ':':
+			s.Count[table]++
+			if !slices.Contains(builtin, name) {
+				s.Count[table]++
+			}
+		case '-':
+			s.Count[table]++
+		}
+	}
+	s.Text = fmt.Sprint(len(text), s.Count)
+	return s, nil
+}
+
+var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 // Save implements xtables.Kernel.
 func (k *Kernel) Save(_ context.Context, out io.Writer) error {
@@ -46,7 +78,14 @@ func (k *Kernel) Restore(_ context.Context, text []byte) error {
 		return errors.New("the kernel says no")
 	}
 	k.Restores = append(k.Restores, bytes.Clone(text))
+	k.commits += bytes.Count(text, []byte("COMMIT\n"))
 	return k.Rules.Restore(bytes.NewReader(text))
+}
+
+// Has implements xtables.Kernel.
+func (k *Kernel) Has(j xtables.Jump) (bool, error) {
+	rule := strings.TrimPrefix(j.String(), "-A "+j.From+" ")
+	return slices.Contains(k.Rules.Rules(j.Table, j.From), rule), nil
 }
 
 // Delete implements xtables.Kernel.
