@@ -6,17 +6,20 @@ import (
 	"flag"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
-	"github.com/fairlead/fairlead/pkg/config"
 	"github.com/fairlead/fairlead/pkg/fairlead"
 )
 
 func main() {
+	collectEarlier()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	klog.Flush()
@@ -28,7 +31,7 @@ func main() {
 
 // newCommand is fairlead without a subcommand, which runs.
 func newCommand() *cobra.Command {
-	run := newRunCommand(config.Default())
+	run := newRunCommand()
 	root := &cobra.Command{
 		Use:           "fairlead",
 		Short:         "Forward the traffic of Kubernetes Services on this node",
@@ -44,6 +47,10 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().AddGoFlag(logging.Lookup("v"))
 	root.PersistentFlags().AddGoFlag(logging.Lookup("vmodule"))
 	root.Flags().AddFlagSet(run.Flags())
+	// As kube-proxy: --proxy_mode is --proxy-mode.
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
+	})
 	root.AddCommand(run, newCleanupCommand())
 	return root
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func parse(t *testing.T, args ...string) *Config {
+func parseFlags(t *testing.T, args ...string) *Config {
 	t.Helper()
 	c := Default()
 	fs := pflag.NewFlagSet("fairlead", pflag.ContinueOnError)
@@ -26,6 +26,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 	}{
 		{"the defaults are valid", nil, nil},
 		{"two families of pods", []string{"--cluster-cidr=10.244.0.0/16, fd00:10:244::/56"}, nil},
+		{"a mode of kube-proxy's that Fairlead lacks", []string{"--proxy-mode=nftables"}, []string{"--proxy-mode", "nftables", "iptables, ipvs"}},
 		{"an unknown mode", []string{"--proxy-mode=userspace"}, []string{"--proxy-mode", `"userspace"`, "iptables"}},
 		{"an unknown variant", []string{"--iptables-variant=old"}, []string{"--iptables-variant", "legacy"}},
 		{"a mark bit out of range", []string{"--iptables-masquerade-bit=32"}, []string{"--iptables-masquerade-bit", "32"}},
@@ -36,25 +37,34 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"two ranges of one family", []string{"--cluster-cidr=10.0.0.0/8,11.0.0.0/8"}, []string{"--cluster-cidr", "IPv4"}},
 		{"a prefix as long as a whole name", []string{"--detect-local-mode=InterfaceNamePrefix", "--pod-interface-name-prefix=abcdefghijklmno"}, []string{"--pod-interface-name-prefix"}},
 		{"a bridge without a name", []string{"--detect-local-mode=BridgeInterface"}, []string{"--pod-bridge-interface"}},
+		{"a range of pods that is not used", []string{"--detect-local-mode=NodeCIDR", "--cluster-cidr=nonsense"}, nil},
+		{"a bridge's name that is not used", []string{"--pod-bridge-interface=far too long for a name"}, nil},
+		{"no time to look at all objects again", []string{"--config-sync-period=0"}, []string{"--config-sync-period", "0s"}},
+		{"a score for the kernel out of range", []string{"--oom-score-adj=-1001"}, []string{"--oom-score-adj", "-1001"}},
+		{"a negative burst", []string{"--kube-api-burst=-1"}, []string{"--kube-api-burst", "-1"}},
+		{"addresses to listen on that are none", []string{"--healthz-bind-address=localhost:10256", "--metrics-bind-address=127.0.0.1:0"}, []string{"--healthz-bind-address", "localhost:10256", "--metrics-bind-address", "127.0.0.1:0"}},
+		{"no addresses to listen on", []string{"--healthz-bind-address=", "--metrics-bind-address="}, nil},
 		{"node ports nowhere", []string{"--nodeport-addresses=10.0.0.0/8,somewhere"}, []string{"--nodeport-addresses", "somewhere"}},
 		{"all of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-exclude-cidrs=192.0.2.0/24,fd00::/64", "--ipvs-strict-arp", "--ipvs-tcp-timeout=15m",
 			"--ipvs-tcpfin-timeout=1s", "--ipvs-udp-timeout=5m", "--ipvs-drain-timeout=0", "--ipvs-mark-bit=5", "--ipvs-sync-period=1m", "--ipvs-min-sync-period=1m"}, nil},
-		{"an unknown scheduler, in iptables mode too", []string{"--ipvs-scheduler=fastest"}, []string{"--ipvs-scheduler", `"fastest"`, "rr, wrr"}},
-		{"no sync period of ipvs mode", []string{"--ipvs-sync-period=0"}, []string{"--ipvs-sync-period"}},
-		{"a longer least than usual period of ipvs mode", []string{"--ipvs-min-sync-period=31s"}, []string{"--ipvs-min-sync-period", "--ipvs-sync-period, 30s"}},
-		{"a negative least period of ipvs mode", []string{"--ipvs-min-sync-period=-1s"}, []string{"--ipvs-min-sync-period", "-1s"}},
-		{"excluded ranges that are none", []string{"--ipvs-exclude-cidrs=192.0.2.0/24,192.0.2.1"}, []string{"--ipvs-exclude-cidrs", `"192.0.2.1"`}},
-		{"negative timeouts", []string{"--ipvs-tcp-timeout=-1s", "--ipvs-drain-timeout=-1s"}, []string{"--ipvs-tcp-timeout: -1s", "--ipvs-drain-timeout: -1s"}},
-		{"timeouts that are not whole seconds", []string{"--ipvs-tcpfin-timeout=500ms", "--ipvs-udp-timeout=1500ms"}, []string{"--ipvs-tcpfin-timeout: 500ms", "--ipvs-udp-timeout: 1.5s"}},
-		{"a timeout longer than the kernel can count", []string{"--ipvs-tcp-timeout=600h"}, []string{"--ipvs-tcp-timeout: 600h0m0s"}},
-		{"a bit for ipvs mode out of range", []string{"--ipvs-mark-bit=32"}, []string{"--ipvs-mark-bit", "32"}},
+		{"an unknown scheduler", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=fastest"}, []string{"--ipvs-scheduler", `"fastest"`, "rr, wrr"}},
+		{"what is wrong with ipvs mode, in iptables mode", []string{"--ipvs-scheduler=fastest", "--ipvs-sync-period=0", "--ipvs-mark-bit=32", "--ipvs-tcp-timeout=-1s"}, nil},
+		{"what is wrong with iptables mode's periods, in ipvs mode", []string{"--proxy-mode=ipvs", "--iptables-sync-period=0"}, nil},
+		{"no sync period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-sync-period=0"}, []string{"--ipvs-sync-period"}},
+		{"a longer least than usual period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=31s"}, []string{"--ipvs-min-sync-period", "--ipvs-sync-period, 30s"}},
+		{"a negative least period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=-1s"}, []string{"--ipvs-min-sync-period", "-1s"}},
+		{"excluded ranges that are none", []string{"--proxy-mode=ipvs", "--ipvs-exclude-cidrs=192.0.2.0/24,192.0.2.1"}, []string{"--ipvs-exclude-cidrs", `"192.0.2.1"`}},
+		{"negative timeouts", []string{"--proxy-mode=ipvs", "--ipvs-tcp-timeout=-1s", "--ipvs-drain-timeout=-1s"}, []string{"--ipvs-tcp-timeout: -1s", "--ipvs-drain-timeout: -1s"}},
+		{"timeouts that are not whole seconds", []string{"--proxy-mode=ipvs", "--ipvs-tcpfin-timeout=500ms", "--ipvs-udp-timeout=1500ms"}, []string{"--ipvs-tcpfin-timeout: 500ms", "--ipvs-udp-timeout: 1.5s"}},
+		{"a timeout longer than the kernel can count", []string{"--proxy-mode=ipvs", "--ipvs-tcp-timeout=600h"}, []string{"--ipvs-tcp-timeout: 600h0m0s"}},
+		{"a bit for ipvs mode out of range", []string{"--proxy-mode=ipvs", "--ipvs-mark-bit=32"}, []string{"--ipvs-mark-bit", "32"}},
 		{"one bit for two things", []string{"--proxy-mode=ipvs", "--ipvs-mark-bit=14"}, []string{"--ipvs-mark-bit", "14", "--iptables-masquerade-bit"}},
 		{"one bit for two things, of which one is not used", []string{"--iptables-masquerade-bit=12"}, nil},
 		{"files and an API server", []string{"--manifests=.", "--kubeconfig=x"}, []string{"--manifests", "--kubeconfig"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := parse(t, test.args...).Validate()
+			err := parseFlags(t, test.args...).Validate()
 			if (err != nil) != (test.want != nil) {
 				t.Fatalf("error: %v", err)
 			}
@@ -68,7 +78,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 }
 
 func TestNodeNameIsLowerCase(t *testing.T) {
-	name, err := parse(t, "--hostname-override= Node-1 ").NodeName()
+	name, err := parseFlags(t, "--hostname-override= Node-1 ").NodeName()
 	if err != nil || name != "node-1" {
 		t.Errorf("got %q, %v", name, err)
 	}

@@ -21,7 +21,7 @@ func TestEachModeHasPeriodsOfItsOwn(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := parse(t, test.args...)
+			c := parseFlags(t, test.args...)
 			if err := c.Validate(); err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestEachModeHasPeriodsOfItsOwn(t *testing.T) {
 }
 
 func TestExcludedRangesAreOfBothFamilies(t *testing.T) {
-	got, err := parse(t, "--ipvs-exclude-cidrs=192.0.2.7/24, 2001:db8::/64").IPVS.Excluded()
+	got, err := parseFlags(t, "--ipvs-exclude-cidrs=192.0.2.7/24, 2001:db8::/64").IPVS.Excluded()
 	want := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v", got, err)

@@ -22,11 +22,12 @@ type line struct {
 	family  service.Family
 	proxier *proxier.Proxier
 	health  *health.Servers
+	events  source.Events
 	own     atomic.Pointer[[]netip.Addr]          // the node's addresses, of both families
 	ports   atomic.Pointer[service.NodeAddresses] // those that node ports answer on
 }
 
-func newLine(c *config.Config, family service.Family, nodeName string, events source.Events) (*line, error) {
+func newLine(c *config.Config, family service.Family, nodeName string, m *monitor) (*line, error) {
 	pods, err := c.Pods()
 	if err != nil {
 		return nil, err
@@ -35,19 +36,16 @@ func newLine(c *config.Config, family service.Family, nodeName string, events so
 	if err != nil {
 		return nil, err
 	}
-	l := &line{family: family}
+	l := &line{family: family, events: m.events}
 	choice := func(own, primary []netip.Addr) service.NodeAddresses {
 		chosen := selection.NodeAddresses(family, own, primary)
 		chosen.Loopback = c.IPTables.LocalhostNodePorts && selection.Loopback(family)
 		l.ports.Store(&chosen)
-		if c.Mode == config.ModeIPVS {
-			return ipvsNodePorts(chosen, own, family)
-		}
 		return chosen
 	}
 	l.own.Store(new([]netip.Addr))
 	l.health = health.New(family, health.Options{
-		Events:    events,
+		Events:    m.events.Service,
 		Healthy:   func() bool { return l.proxier.Healthy() },
 		Addresses: l.healthAddresses,
 	})
@@ -59,22 +57,32 @@ func newLine(c *config.Config, family service.Family, nodeName string, events so
 		MasqueradeInternalIP: c.MasqueradeAddress == config.MasqueradeInternalIP,
 	})
 	builder.SetNodePorts(choice(nil, nil))
-	backend, err := newBackend(c, family, events)
+	mode, err := l.mode(c)
 	if err != nil {
 		return nil, err
 	}
-	l.proxier = proxier.New(builder, backend, proxier.Options{
-		MinSyncPeriod: c.MinSyncPeriod(),
-		SyncPeriod:    c.SyncPeriod(),
+	former, err := l.otherModes(c)
+	if err != nil {
+		return nil, err
+	}
+	l.proxier = proxier.New(builder, mode.Backend, proxier.Options{
+		Mode:          mode.Name,
+		MinSyncPeriod: mode.MinSyncPeriod,
+		SyncPeriod:    mode.SyncPeriod,
+		FitNodePorts:  mode.FitNodePorts,
+		DrainTimeout:  mode.DrainTimeout,
+		Former:        former,
+		Switched:      func(from, to string, err error) { m.switched(family, from, to, err) },
 		NodePorts:     choice,
 		PodsOfNode:    podsOfNode(c, family),
-		Followers: []proxier.Follower{
-			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP}),
+		Followers: append([]proxier.Follower{
+			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(family)}),
 			&loopbackRouting{},
 			l.health,
-			&otherModes{config: c, family: family},
-		},
+		}, takeOver(c, family, m.events.Node)...),
+		Observer: m.observer(family),
 	})
+	m.setHealthy(family, l.proxier.Healthy)
 	return l, nil
 }
 
@@ -156,15 +164,21 @@ func podsOfNode(c *config.Config, family service.Family) func(node.OwnNode) serv
 // loopbackRouting lets packets from 127.0.0.1 leave the node, once the rule stands that keeps others from sending to it.
 type loopbackRouting struct {
 	done bool
+	said bool
 }
 
 // Synced implements proxier.Follower.
-func (r *loopbackRouting) Synced(_ context.Context, _, is *service.Table, _ service.PortSet) error {
+func (r *loopbackRouting) Synced(ctx context.Context, _, is *service.Table, _ service.PortSet) error {
 	if r.done || !is.NodePorts.Loopback {
 		return nil
 	}
 	if err := node.AllowLoopbackRouting(); err != nil {
-		return err
+		// All else works without, and where /proc/sys can be read only, that is for as long as this process lives.
+		if !r.said {
+			r.said = true
+			klog.FromContext(ctx).Error(err, "Node ports do not answer on 127.0.0.1")
+		}
+		return nil
 	}
 	r.done = true
 	return nil

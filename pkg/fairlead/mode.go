@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/fairlead/fairlead/pkg/config"
@@ -20,6 +21,45 @@ import (
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
+// mode is the one that c asks for, with its settings. It touches nothing yet.
+func (l *line) mode(c *config.Config) (proxier.Mode, error) {
+	backend, err := newBackend(c, l.family, l.events)
+	if err != nil {
+		return proxier.Mode{}, err
+	}
+	m := proxier.Mode{Name: string(c.Mode), Backend: backend, MinSyncPeriod: c.MinSyncPeriod(), SyncPeriod: c.SyncPeriod()}
+	if c.Mode == config.ModeIPVS {
+		m.DrainTimeout = c.IPVS.DrainTimeout
+		m.FitNodePorts = func(chosen service.NodeAddresses, own []netip.Addr) service.NodeAddresses {
+			return ipvsNodePorts(chosen, own, l.family)
+		}
+	}
+	return m, nil
+}
+
+// otherModes are those that an earlier run may have left in the kernel. Their settings are not in use, and need not be right: what there is
+// of such a mode goes as with those by default.
+func (l *line) otherModes(c *config.Config) ([]proxier.Mode, error) {
+	var list []proxier.Mode
+	for _, name := range config.Modes {
+		if name == c.Mode {
+			continue
+		}
+		of := *c
+		of.Mode = name
+		if err := of.Validate(); err != nil {
+			klog.Background().Info("The settings of a mode that is not in use are not right; what is left of it goes as usual", "mode", name, "reason", err.Error())
+			of.IPVS, of.IPTables.SyncPeriod, of.IPTables.MinSyncPeriod = config.Default().IPVS, config.Default().IPTables.SyncPeriod, config.Default().IPTables.MinSyncPeriod
+		}
+		m, err := l.mode(&of)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
 // newBackend returns what writes one family of the configured mode. It touches nothing yet.
 func newBackend(c *config.Config, family service.Family, events source.Events) (proxier.Backend, error) {
 	if c.Mode == config.ModeIPVS {
@@ -30,6 +70,7 @@ func newBackend(c *config.Config, family service.Family, events source.Events) (
 		Variant:       xtables.Variant(c.IPTables.Variant),
 		MasqueradeBit: c.IPTables.MasqueradeBit,
 		DropInvalid:   dropInvalid(c),
+		Before:        ipvs.ChainPrefix,
 	}), nil
 }
 
@@ -51,7 +92,7 @@ func newIPVS(c *config.Config, family service.Family, events source.Events) (pro
 		TCPTimeout:    c.IPVS.TCPTimeout,
 		TCPFinTimeout: c.IPVS.TCPFinTimeout,
 		UDPTimeout:    c.IPVS.UDPTimeout,
-		Events:        events,
+		Events:        serviceEvents(events),
 	}), nil
 }
 
@@ -65,7 +106,16 @@ func Cleanup(ctx context.Context) error {
 			}
 		}
 	}
+	failures = append(failures, removeGuard(ctx))
 	return errors.Join(failures...)
+}
+
+// serviceEvents is how a backend tells a Service's owner something; nil where nobody is told.
+func serviceEvents(events source.Events) func(service types.NamespacedName, reason, message string) {
+	if events == nil {
+		return nil
+	}
+	return events.Service
 }
 
 // remove deletes one mode's part of the kernel, whatever the settings were that it was written with.
@@ -77,30 +127,6 @@ func remove(ctx context.Context, mode config.Mode, family service.Family) error 
 		return err
 	}
 	return backend.Remove(ctx)
-}
-
-// otherModes removes what Fairlead has left when it ran in another mode, once this one serves.
-type otherModes struct {
-	config *config.Config
-	family service.Family
-	done   bool
-}
-
-// Synced implements proxier.Follower.
-func (o *otherModes) Synced(ctx context.Context, _, _ *service.Table, _ service.PortSet) error {
-	if o.done {
-		return nil
-	}
-	for _, mode := range config.Modes {
-		if mode == o.config.Mode {
-			continue
-		}
-		if err := remove(ctx, mode, o.family); err != nil {
-			return fmt.Errorf("remove what is left of %s mode: %w", mode, err)
-		}
-	}
-	o.done = true
-	return nil
 }
 
 // ipvsNodePorts spells out the addresses that node ports answer on: each is a virtual server. Loopback addresses are not among them:
@@ -125,24 +151,41 @@ func ipvsNodePorts(chosen service.NodeAddresses, own []netip.Addr, family servic
 const kernelPatience = 10 * time.Second
 
 // awaitKernel waits until the kernel can do what the mode needs, and says so once if it cannot. Nothing has been touched by then, and
-// whoever mends it need not start Fairlead again. It returns an error only where ctx ends.
-func awaitKernel(ctx context.Context, mode config.Mode) error {
-	if mode != config.ModeIPVS {
-		return nil
-	}
+// whoever mends it, or chooses another mode, need not start Fairlead again. It returns the settings by then, and an error only where ctx ends.
+func awaitKernel(ctx context.Context, c *config.Config, changes <-chan *config.Config) (*config.Config, error) {
 	for said := false; ; {
-		err := ipvs.Probe()
+		err := probeKernel(c.Mode)
 		if err == nil {
-			return nil
+			return c, nil
 		}
 		if !said {
-			klog.FromContext(ctx).Error(err, "Waiting: this node cannot forward in the mode that is asked for", "mode", mode)
+			klog.FromContext(ctx).Error(err, "Waiting: this node cannot forward in the mode that is asked for", "mode", c.Mode)
 			said = true
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return c, ctx.Err()
+		case changed, more := <-changes:
+			if !more {
+				changes = nil
+				continue
+			}
+			c = changedWhileWaiting(ctx, c, changed)
 		case <-time.After(kernelPatience):
 		}
 	}
+}
+
+// changedWhileWaiting takes up of new settings what a running Fairlead would.
+func changedWhileWaiting(ctx context.Context, c, changed *config.Config) *config.Config {
+	logger := klog.FromContext(ctx)
+	if names := config.NeedRestart(c, changed); len(names) > 0 {
+		logger.Info(needRestart, "settings", names)
+	}
+	next := merge(c, changed, "") // no mode is in force
+	if err := next.Validate(); err != nil {
+		logger.Error(err, "Cannot take up new settings; the present ones stay")
+		return c
+	}
+	return next
 }

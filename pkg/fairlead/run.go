@@ -2,6 +2,8 @@ package fairlead
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -11,11 +13,14 @@ import (
 	"github.com/fairlead/fairlead/pkg/config"
 	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/node"
+	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// Run forwards traffic until ctx ends. The rules stay then. It returns an error only where it cannot start.
-func Run(ctx context.Context, c *config.Config) error {
+// Run forwards traffic until ctx ends. The rules stay then. It returns an error only where it cannot start, or has lost an
+// address that it must have (HTTP.BindAddressHardFail).
+func Run(ctx context.Context, c *config.Config, list ...Option) error {
+	o := newOptions(list)
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -24,43 +29,92 @@ func Run(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	logger := klog.FromContext(ctx)
-	src, err := newSource(logger, c, name)
+	families := node.Families()
+	m := newMonitor(c, families)
+	src, err := newSource(logger, c, name, m)
 	if err != nil {
 		return err
 	}
 	logger.Info("Starting", "version", Version(), "mode", c.Mode, "node", name)
-	if err := awaitKernel(ctx, c.Mode); err != nil {
+	release, err := holdNode(ctx, nodeLock, fmt.Sprintf("Fairlead %s in %s mode", Version(), c.Mode))
+	if err != nil {
 		return nil // told to end before it began
 	}
-	applySysctls(logger, c)
-	ctx, stop := context.WithCancel(ctx)
+	defer release()
+	spareFromOOM(logger, c)
+	ctx, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
-	defer stop()
-	events := src.Events(ctx)
-	var handlers source.Handlers
+	defer stop(nil)
+	m.setEvents(src.Events(ctx), o.tell)
+	if err := m.serve(ctx, &running, func(err error) { stop(failure{err}) }); err != nil {
+		return err
+	}
+	if c, err = awaitKernel(ctx, c, o.changes); err != nil {
+		return stopped(ctx)
+	}
+	m.setConfig(c)
+	applySysctls(logger, c)
+	m.events.Node(source.ReasonStarting, fmt.Sprintf("Fairlead %s, %s mode", Version(), c.Mode))
+	lines, handlers, err := startLines(ctx, c, families, name, m, &running)
+	if err != nil {
+		return err
+	}
+	live := &live{lines: lines, tell: m.refused, prepare: prepareKernel}
+	live.running.Store(c)
+	m.setLive(live)
+	running.Go(func() { live.follow(ctx, o.changes) })
+	awaitAddresses(ctx, lines, &running)
+	if err := src.Run(ctx, handlers); err != nil {
+		return err
+	}
+	return stopped(ctx)
+}
+
+// startLines makes what each family has, and runs it until ctx ends.
+func startLines(ctx context.Context, c *config.Config, families []service.Family, nodeName string, m *monitor, running *sync.WaitGroup) ([]*line, source.Handlers, error) {
 	var lines []*line
-	for _, family := range node.Families() {
-		l, err := newLine(c, family, name, events)
+	var handlers source.Handlers
+	for _, family := range families {
+		l, err := newLine(c, family, nodeName, m)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		lines, handlers = append(lines, l), append(handlers, l.proxier)
-		running.Go(func() { l.run(klog.NewContext(ctx, logger.WithValues("family", family))) })
 	}
-	known := make(chan struct{})
-	running.Go(func() { followAddresses(ctx, lines, sync.OnceFunc(func() { close(known) })) })
-	select {
-	case <-known: // or the first sync would take node ports away that a former run has put on these addresses
-	case <-time.After(addressPatience):
-		logger.Info("Still looking for the node's addresses; node ports that need them will come later")
-	case <-ctx.Done():
+	for _, l := range lines {
+		running.Go(func() { l.run(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("family", l.family))) })
 	}
-	return src.Run(ctx, handlers)
+	return lines, handlers, nil
+}
+
+// failure ends a Fairlead from within.
+type failure struct{ error }
+
+// stopped is why a context has been ended from within, if it was.
+func stopped(ctx context.Context) error {
+	var f failure
+	if errors.As(context.Cause(ctx), &f) {
+		return f.error
+	}
+	return nil
 }
 
 // addressPatience is how long the start waits for the node's own addresses, which the kernel tells at once.
 const addressPatience = 5 * time.Second
+
+// awaitAddresses follows the node's addresses until ctx ends, and returns when they are known: without, the first sync would take node
+// ports away that a former run has put on them.
+func awaitAddresses(ctx context.Context, lines []*line, running *sync.WaitGroup) {
+	known := make(chan struct{})
+	running.Go(func() { followAddresses(ctx, lines, sync.OnceFunc(func() { close(known) })) })
+	select {
+	case <-known:
+	case <-time.After(addressPatience):
+		klog.FromContext(ctx).Info("Still looking for the node's addresses; node ports that need them will come later")
+	case <-ctx.Done():
+	}
+}
 
 // followAddresses tells all lines of the node's own addresses as they come and go, and calls known when it has done so first, or
 // cannot.

@@ -3,9 +3,11 @@ package fairlead
 import (
 	"fmt"
 	"net/http"
+	"os"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
@@ -13,21 +15,57 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-func newSource(logger klog.Logger, c *config.Config, nodeName string) (source.Source, error) {
+func newSource(logger klog.Logger, c *config.Config, nodeName string, m *monitor) (source.Source, error) {
 	if c.Manifests != "" {
 		return &source.Manifests{Dir: c.Manifests, NodeName: nodeName}, nil
 	}
-	rest, err := clientcmd.BuildConfigFromFlags(c.Master, c.Kubeconfig)
+	r, err := newREST(c)
 	if err != nil {
-		return nil, fmt.Errorf("find the API server; give --kubeconfig, or --manifests to go without one: %w", err)
+		return nil, err
 	}
-	rest.Wrap(func(next http.RoundTripper) http.RoundTripper { return source.Reach(logger, next) })
-	rest.UserAgent = "fairlead/" + Version()
-	rest.ContentType = runtime.ContentTypeProtobuf
-	rest.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	client, err := kubernetes.NewForConfig(rest)
+	r.Wrap(func(next http.RoundTripper) http.RoundTripper { return source.Reach(logger, m.metrics.Client(next)) })
+	client, err := kubernetes.NewForConfig(r)
 	if err != nil {
-		return nil, fmt.Errorf("use the API server at %s: %w", rest.Host, err)
+		return nil, fmt.Errorf("use the API server at %s: %w", r.Host, err)
 	}
-	return &source.APIServer{Client: client, NodeName: nodeName, Resync: c.ConfigSyncPeriod}, nil
+	return &source.APIServer{Client: client, NodeName: nodeName, OwnNode: m.health.SetNode}, nil
+}
+
+// newREST returns how the API server is reached.
+func newREST(c *config.Config) (*rest.Config, error) {
+	r, err := reach(c)
+	if err != nil {
+		return nil, err
+	}
+	r.UserAgent = "fairlead/" + Version()
+	r.ContentType, r.AcceptContentTypes = c.Client.ContentType, c.Client.AcceptContentTypes
+	if r.AcceptContentTypes == "" {
+		r.AcceptContentTypes = r.ContentType
+		if r.ContentType != runtime.ContentTypeJSON {
+			r.AcceptContentTypes += "," + runtime.ContentTypeJSON
+		}
+	}
+	r.QPS, r.Burst = c.Client.QPS, c.Client.Burst
+	return r, nil
+}
+
+// reach finds the API server: where the settings say, or else as a pod does.
+func reach(c *config.Config) (*rest.Config, error) {
+	if c.Kubeconfig == "" && c.Master == "" {
+		r, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("find the API server as a pod does; give --kubeconfig (clientConnection.kubeconfig in a file), or --manifests to go without one: %w", err)
+		}
+		return r, nil
+	}
+	if c.Kubeconfig != "" {
+		if _, err := os.Stat(c.Kubeconfig); err != nil {
+			return nil, fmt.Errorf("%s: the kubeconfig cannot be read; it has to say how to reach the API server: %w", c.Named("kubeconfig"), err)
+		}
+	}
+	r, err := clientcmd.BuildConfigFromFlags(c.Master, c.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the kubeconfig %q is of no use: %w", c.Named("kubeconfig"), c.Kubeconfig, err)
+	}
+	return r, nil
 }

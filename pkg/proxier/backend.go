@@ -22,6 +22,10 @@ type Backend interface {
 	Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error
 	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing of that.
 	Verify(ctx context.Context) (drift []string, err error)
+	// Drain leaves new connections to another Backend, which serves already, and says how many standing ones need this one still. The
+	// caller goes on to sync it as long as there are some, and calls again; then Remove takes nothing away that anybody needs. It may be
+	// called before any Sync, for what a process that is gone has left. A Sync after the last Drain makes it serve again.
+	Drain(ctx context.Context) (left int, err error)
 	// Remove deletes all that this backend ever wrote on this machine, by its marks, and nothing else.
 	Remove(ctx context.Context) error
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,15 @@ type Options struct {
 	MinSyncPeriod time.Duration
 	// SyncPeriod is how often the kernel is compared with what it should hold. It also bounds the wait after an error.
 	SyncPeriod time.Duration
+	// Mode is the name of the Mode that the Proxier begins with, by the Backend that it is given. FitNodePorts and DrainTimeout are as there.
+	Mode         string
+	FitNodePorts func(chosen service.NodeAddresses, own []netip.Addr) service.NodeAddresses
+	DrainTimeout time.Duration
+	// Former are the Modes that an earlier run may have left in the kernel. Once the first sync has gone well they are left as after a
+	// switch: what connections need of them stays as long as they do.
+	Former []Mode
+	// Switched is told when another Mode has come into force, or could not: once for each SetMode. It may be nil.
+	Switched func(from, to string, err error)
 	// NodePorts chooses the addresses that node ports answer on, out of those that the node has and those that its Node object
 	// names first; nil: all.
 	NodePorts func(own, primary []netip.Addr) service.NodeAddresses
@@ -32,6 +42,8 @@ type Options struct {
 	PodsOfNode func(node.OwnNode) service.LocalTraffic
 	// Followers are told after each successful sync, in order.
 	Followers []Follower
+	// Observer is told what is done; nil: nobody is.
+	Observer Observer
 }
 
 // What errors are logged under.
@@ -40,7 +52,15 @@ const (
 	verifying = "Could not compare the rules in the kernel with what they should be"
 	following = "Could not do all that follows a sync; it will be tried again"
 	retiring  = "Could not remove endpoints whose connections have ended; it will be tried again"
+	switching = "Could not switch the mode; the present one goes on, and it will be tried again"
+	draining  = "Could not find out whether connections need the former mode; it stays, and it will be tried again"
+	keeping   = "Could not sync the former mode for the connections that need it; it will be tried again"
+	removing  = "Could not remove all of another mode; it will be tried again"
 )
+
+// needlessFailures is how many syncs in a row have to fail until a family without Services counts as one that nobody needs: the lock of
+// iptables may be held at the start.
+const needlessFailures = 3
 
 // firstRetry is how long after the first error the next attempt is made; the wait doubles with each further error.
 const firstRetry = time.Second
@@ -48,49 +68,86 @@ const firstRetry = time.Second
 // Proxier keeps one IP family of the node's kernel in step with the cluster.
 type Proxier struct {
 	options Options
-	backend Backend
 
 	mu      sync.Mutex
 	builder *service.Builder
 	listed  bool // every object that existed at the start has been seen
 	own     []netip.Addr
+	moved   bool // own is not what the last Tables were made with
 	node    node.OwnNode
+	asked   *Mode     // by SetMode, until Run takes it up
+	since   time.Time // when this Proxier was made
+	seen    changes   // since the last build
 
 	wake   chan struct{}
-	behind atomic.Int64 // since when a change waits to be written, as Unix time in nanoseconds; 0: none does
+	hurry  chan struct{}        // as wake, and ends a rest
+	behind atomic.Int64         // since when a change waits to be written, as Unix time in nanoseconds; 0: none does
+	mode   atomic.Pointer[Mode] // in force
 
 	// What follows belongs to Run alone.
-	table    *service.Table    // as last built
-	dirty    service.PortSet   // differs from what the backend last wrote; nil: everything may
-	written  *service.Table    // as the backend last wrote it
-	synced   bool              // the backend has written everything once
-	failures int               // in a row
+	present  *side          // serves
+	next     *side          // shall serve; nil: the present one goes on
+	former   []*side        // go, and serve their connections until then
+	turn     *time.Timer    // when one of the others has something to do
+	verify   *time.Ticker   // when the kernel is compared
+	followed *service.Table // what followers were last told
+	failures int            // in a row, of the present side
+	pace     pace
+	pending  changes           // what the Table has and the present side has not written yet
+	drift    []string          // what the next sync repairs
 	said     map[string]string // what has been logged and still holds, by what was being done
 }
 
 // New returns a Proxier for the objects that builder turns into Tables.
 func New(builder *service.Builder, backend Backend, options Options) *Proxier {
-	return &Proxier{options: options, backend: backend, builder: builder, wake: make(chan struct{}, 1), said: map[string]string{}}
+	if options.Observer == nil {
+		options.Observer = unobserved{}
+	}
+	p := &Proxier{options: options, builder: builder, since: time.Now(), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), said: map[string]string{}}
+	p.present = &side{Mode: Mode{
+		Name: options.Mode, Backend: backend, FitNodePorts: options.FitNodePorts,
+		MinSyncPeriod: options.MinSyncPeriod, SyncPeriod: options.SyncPeriod, DrainTimeout: options.DrainTimeout,
+	}}
+	for _, m := range options.Former {
+		p.leave(&side{Mode: m})
+	}
+	p.mode.Store(new(p.present.Mode))
+	return p
 }
 
 // SetService takes in a new or changed Service.
 func (p *Proxier) SetService(svc *corev1.Service) {
-	p.change(func(b *service.Builder) { b.SetService(svc) })
+	p.change(func(b *service.Builder) {
+		b.SetService(svc)
+		p.serviceChanged()
+	})
 }
 
 // DeleteService forgets a Service.
 func (p *Proxier) DeleteService(namespace, name string) {
-	p.change(func(b *service.Builder) { b.DeleteService(namespace, name) })
+	p.change(func(b *service.Builder) {
+		b.DeleteService(namespace, name)
+		p.serviceChanged()
+	})
 }
 
 // SetSlice takes in a new or changed EndpointSlice.
 func (p *Proxier) SetSlice(slice *discoveryv1.EndpointSlice) {
-	p.change(func(b *service.Builder) { b.SetSlice(slice) })
+	p.change(func(b *service.Builder) {
+		if b.SetSlice(slice) {
+			p.endpointsChanged()
+			p.seen.trigger(slice, p.since)
+		}
+	})
 }
 
 // DeleteSlice forgets an EndpointSlice.
 func (p *Proxier) DeleteSlice(namespace, name string) {
-	p.change(func(b *service.Builder) { b.DeleteSlice(namespace, name) })
+	p.change(func(b *service.Builder) {
+		if b.DeleteSlice(namespace, name) {
+			p.endpointsChanged() // when that happened, nothing says
+		}
+	})
 }
 
 // SetNode takes in the own Node.
@@ -108,6 +165,7 @@ func (p *Proxier) SetNode(object *corev1.Node) {
 // SetAddresses takes in the addresses that the node has.
 func (p *Proxier) SetAddresses(own []netip.Addr) {
 	p.change(func(b *service.Builder) {
+		p.moved = p.moved || !slices.Equal(p.own, own)
 		p.own = own
 		p.chooseNodePorts(b)
 	})
@@ -131,7 +189,7 @@ func (p *Proxier) Listed() {
 func (p *Proxier) change(apply func(*service.Builder)) {
 	p.mu.Lock()
 	apply(p.builder)
-	signal := p.listed && p.builder.Pending()
+	signal := p.listed && (p.builder.Pending() || p.moved)
 	p.mu.Unlock()
 	if signal {
 		p.signal()
@@ -139,14 +197,20 @@ func (p *Proxier) change(apply func(*service.Builder)) {
 }
 
 // Healthy reports whether the kernel keeps up with the cluster: no change waits for longer than two sync periods. It is what
-// kube-proxy calls healthy.
+// kube-proxy calls healthy. A family that has no Service yet has nothing to keep up with, whatever its kernel says.
 func (p *Proxier) Healthy() bool {
 	since := p.behind.Load()
-	return since == 0 || time.Since(time.Unix(0, since)) < 2*p.options.SyncPeriod
+	return since == 0 || time.Since(time.Unix(0, since)) < 2*p.mode.Load().SyncPeriod
 }
 
 func (p *Proxier) signal() {
+	p.options.Observer.Queued()
 	p.behind.CompareAndSwap(0, time.Now().UnixNano())
+	p.nudge()
+}
+
+// nudge has Run look whether there is something to do.
+func (p *Proxier) nudge() {
 	select {
 	case p.wake <- struct{}{}:
 	default: // one is waiting already
@@ -155,22 +219,32 @@ func (p *Proxier) signal() {
 
 // Run syncs until ctx ends. The rules stay: standing and new connections go on while nobody is watching.
 func (p *Proxier) Run(ctx context.Context) {
-	verify := time.NewTicker(p.options.SyncPeriod)
-	defer verify.Stop()
+	p.verify = time.NewTicker(p.present.SyncPeriod)
+	defer p.verify.Stop()
+	p.turn = time.NewTimer(0)
+	defer p.turn.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.turn.C:
+			if p.present.table != nil {
+				p.others(ctx)
+			}
+			continue
 		case <-p.wake:
-			if !p.sync(ctx) {
+			p.setOut()
+			wrote := p.sync(ctx)
+			p.others(ctx)
+			if !wrote {
 				continue // nothing was written, so the next change need not wait
 			}
-		case <-verify.C:
-			if p.failures > 0 || !p.synced {
+		case <-p.verify.C:
+			if p.failures > 0 || p.present.written == nil {
 				continue
 			}
 			if !p.retired(ctx) || p.drifted(ctx) {
-				p.dirty = nil
+				p.present.dirty = nil
 			}
 			if !p.sync(ctx) {
 				continue
@@ -180,63 +254,44 @@ func (p *Proxier) Run(ctx context.Context) {
 	}
 }
 
-// rest waits as long as the next sync has to stay away from the last one.
-func (p *Proxier) rest(ctx context.Context) {
-	wait := p.options.MinSyncPeriod
-	if p.failures > 0 {
-		wait = max(wait, p.backoff())
-		p.signal()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-func (p *Proxier) backoff() time.Duration {
-	wait := firstRetry
-	for range p.failures - 1 {
-		if wait *= 2; wait >= p.options.SyncPeriod {
-			return p.options.SyncPeriod
-		}
-	}
-	return min(wait, p.options.SyncPeriod)
-}
-
 // sync brings the kernel up to date, and says whether there was anything to do. What fails stays dirty.
 func (p *Proxier) sync(ctx context.Context) bool {
 	logger := klog.FromContext(ctx)
 	p.build(logger)
-	if p.dirty != nil && p.table == p.written {
+	s := p.present
+	if s.upToDate() {
 		if p.said[following] != "" {
 			p.follow(ctx, service.PortSet{})
 		}
 		p.behind.Store(0)
+		p.observe(Sync{})
 		return false
 	}
-	start := time.Now()
-	if err := p.backend.Sync(ctx, p.table, p.dirty); err != nil {
+	start, dirty, first := time.Now(), s.dirty, s.written == nil
+	defer p.pace.note(start)
+	if err := s.sync(ctx); err != nil {
 		if ctx.Err() != nil {
 			return true
 		}
 		p.failures++
+		needless := first && len(s.table.Ports) == 0 && p.failures >= needlessFailures
+		if needless {
+			p.behind.Store(0)
+		}
+		p.options.Observer.Failed(Failure{Task: TaskSync, Err: err, InARow: p.failures, Full: dirty == nil, Took: time.Since(start), Needless: needless})
 		p.once(logger, syncing, err)
 		logger.V(4).Info("Sync failed", "failures", p.failures)
 		return true
 	}
 	p.behind.Store(0)
+	p.observe(Sync{Written: true, Full: dirty == nil, Took: time.Since(start)})
 	p.recovered(logger)
-	dirty := p.dirty
-	p.dirty = service.PortSet{}
 	p.follow(ctx, dirty)
-	if !p.synced {
-		p.synced = true
-		logger.Info("Synced for the first time", "ports", len(p.table.Ports), "took", time.Since(start))
+	if first {
+		logger.Info("Synced for the first time", "ports", len(s.table.Ports), "took", time.Since(start))
 		return true
 	}
-	logger.V(2).Info("Synced", "ports", len(p.table.Ports), "changed", len(dirty), "took", time.Since(start))
+	logger.V(2).Info("Synced", "ports", len(s.table.Ports), "changed", len(dirty), "took", time.Since(start))
 	return true
 }
 
@@ -244,10 +299,14 @@ func (p *Proxier) sync(ctx context.Context) bool {
 func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
 	var failed []error
 	for _, f := range p.options.Followers {
-		failed = append(failed, f.Synced(ctx, p.written, p.table, dirty))
+		failed = append(failed, f.Synced(ctx, p.followed, p.present.written, dirty))
 	}
-	p.written = p.table
+	p.followed = p.present.written
+	if ctx.Err() != nil {
+		return // what has been cut off is no failure
+	}
 	if err := errors.Join(failed...); err != nil {
+		p.options.Observer.Failed(Failure{Task: TaskFollow, Err: err, InARow: 1})
 		p.once(klog.FromContext(ctx), following, err)
 		return
 	}
@@ -258,12 +317,12 @@ func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
 func (p *Proxier) build(logger klog.Logger) {
 	p.mu.Lock()
 	table, dirty, problems := p.builder.Build()
+	own := p.own
+	p.moved = false
+	p.pending.add(&p.seen)
 	p.mu.Unlock()
-	p.table = table
-	if p.dirty != nil {
-		for name := range dirty {
-			p.dirty.Add(name)
-		}
+	for _, s := range p.sides() {
+		s.take(table, own, dirty)
 	}
 	for _, problem := range problems {
 		logger.Info("Cannot serve all of an object", "object", problem.Object, "problem", problem.What, "mend", problem.Mend)
@@ -272,7 +331,7 @@ func (p *Proxier) build(logger klog.Logger) {
 
 // retired lets the endpoints go that are kept for their connections, and reports whether that went well.
 func (p *Proxier) retired(ctx context.Context) bool {
-	r, retires := p.backend.(Retirer)
+	r, retires := p.present.Backend.(Retirer)
 	if !retires {
 		return true
 	}
@@ -280,6 +339,7 @@ func (p *Proxier) retired(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
+		p.options.Observer.Failed(Failure{Task: TaskRetire, Err: err, InARow: 1})
 		p.once(klog.FromContext(ctx), retiring, err)
 		return false
 	}
@@ -291,15 +351,17 @@ func (p *Proxier) retired(ctx context.Context) bool {
 func (p *Proxier) drifted(ctx context.Context) bool {
 	const shown = 5
 	logger := klog.FromContext(ctx)
-	drift, err := p.backend.Verify(ctx)
+	drift, err := p.present.Backend.Verify(ctx)
 	if ctx.Err() != nil {
 		return false
 	}
 	if err != nil {
+		p.options.Observer.Failed(Failure{Task: TaskVerify, Err: err, InARow: 1})
 		p.once(logger, verifying, err)
 		return false
 	}
 	delete(p.said, verifying)
+	p.drift = drift
 	logger.V(4).Info("Verified", "differences", len(drift))
 	if len(drift) > 0 {
 		logger.Info("Repairing rules that another program has changed", "differences", len(drift), "first", drift[:min(shown, len(drift))])

@@ -73,6 +73,8 @@ func (r *recorder) Verify(context.Context) ([]string, error) {
 
 func (r *recorder) Remove(context.Context) error { return nil }
 
+func (r *recorder) Drain(context.Context) (int, error) { return 0, nil }
+
 func web(name string, port int32) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
@@ -185,6 +187,29 @@ func TestSyncHappens(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A kernel may lack what a family needs that the cluster does not use, such as ip6tables.
+func TestHealthyWhereNothingIsToBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r := &recorder{start: time.Now(), fail: 1000}
+		p := New(service.NewBuilder(service.Options{Family: service.IPv4}), r, Options{MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second})
+		go p.Run(ctx)
+		p.Listed()
+		for range 100 {
+			time.Sleep(3 * time.Second)
+			if !p.Healthy() {
+				t.Fatal("not healthy without a Service")
+			}
+		}
+		p.SetService(web("1", 80))
+		time.Sleep(70 * time.Second)
+		if p.Healthy() {
+			t.Error("healthy while a Service waits")
+		}
+	})
 }
 
 func TestHealthyWhileChangesAreWrittenInTime(t *testing.T) {

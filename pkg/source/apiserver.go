@@ -2,13 +2,13 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -31,37 +31,32 @@ const listPatience = 10 * time.Second
 type APIServer struct {
 	Client   kubernetes.Interface
 	NodeName string
-	// Resync is how often every object is handed over again, in case something was missed.
-	Resync time.Duration
+	// OwnNode is told of the own Node when it comes and changes, and nil when it is not there or goes; nil: nobody is. It is called
+	// from one goroutine at a time, and must not keep or change the object.
+	OwnNode func(*corev1.Node)
 }
 
 // Run implements Source.
 func (s *APIServer) Run(ctx context.Context, handler Handler) error {
-	services := s.factory(func(o *metav1.ListOptions) { o.LabelSelector, o.FieldSelector = serviceLabels, serviceFields })
-	endpointSlices := s.factory(func(o *metav1.ListOptions) { o.LabelSelector = sliceLabels })
-	nodes := s.factory(func(o *metav1.ListOptions) { o.FieldSelector = "metadata.name=" + s.NodeName })
-	w := &watches{handler: handler, logger: klog.FromContext(ctx)}
-	for _, err := range []error{
-		w.follow("services", services.Core().V1().Services().Informer(), w.service),
-		w.follow("endpointslices", endpointSlices.Discovery().V1().EndpointSlices().Informer(), w.slice),
-		w.follow("nodes", nodes.Core().V1().Nodes().Informer(), w.node),
-	} {
-		if err != nil {
-			return fmt.Errorf("watch the API server: %w", err)
-		}
-	}
-	// They end with ctx, but may take long about it: a reflector sleeps between its attempts. Nobody waits for that.
-	for _, f := range []informers.SharedInformerFactory{services, endpointSlices, nodes} {
-		f.StartWithContext(ctx)
-	}
+	w := &watches{handler: handler, logger: klog.FromContext(ctx), ownNode: s.OwnNode}
+	core, slices := s.Client.CoreV1(), s.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
+	w.follow(ctx, "services", &corev1.Service{}, w.service, handler.DeleteService,
+		listWatch(s.Client, core.Services(metav1.NamespaceAll), func(o *metav1.ListOptions) {
+			o.LabelSelector, o.FieldSelector = serviceLabels, serviceFields
+		}))
+	w.follow(ctx, "endpointslices", &discoveryv1.EndpointSlice{}, w.slice, handler.DeleteSlice,
+		listWatch(s.Client, slices, func(o *metav1.ListOptions) { o.LabelSelector = sliceLabels }))
+	w.follow(ctx, "nodes", &corev1.Node{}, w.node, func(string, string) { w.tellNode(nil) },
+		listWatch(s.Client, core.Nodes(), func(o *metav1.ListOptions) { o.FieldSelector = "metadata.name=" + s.NodeName }))
 	late := time.AfterFunc(listPatience, func() {
 		w.logger.Info("Still waiting for the API server to list what there is; the rules stay as they are", "unlisted", w.unlisted())
 	})
 	defer late.Stop()
-	if cache.WaitForCacheSync(ctx.Done(), w.synced...) {
+	if cache.WaitFor(ctx, "", w.synced...) {
 		late.Stop()
 		if !w.nodeSeen() {
 			logNoNode(w.logger, s.NodeName)
+			w.locked(func() { w.tellNode(nil) })
 		}
 		w.locked(handler.Listed)
 	}
@@ -69,37 +64,48 @@ func (s *APIServer) Run(ctx context.Context, handler Handler) error {
 	return nil
 }
 
-func (s *APIServer) factory(tweak func(*metav1.ListOptions)) informers.SharedInformerFactory {
-	return informers.NewSharedInformerFactoryWithOptions(s.Client, s.Resync,
-		informers.WithTransform(trim), informers.WithTweakListOptions(tweak))
+// lister is what the clients of all resources have in common.
+type lister[List runtime.Object] interface {
+	List(ctx context.Context, options metav1.ListOptions) (List, error)
+	Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error)
 }
 
-// service hands one Service over; deleted says that it is gone.
-func (w *watches) service(object any, deleted bool) {
-	svc, ok := object.(*corev1.Service)
-	switch {
-	case !ok:
-	case deleted:
-		w.handler.DeleteService(svc.Namespace, svc.Name)
-	default:
+// listWatch lists and watches the objects of one resource that options choose.
+func listWatch[List runtime.Object](client kubernetes.Interface, l lister[List], choose func(*metav1.ListOptions)) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			choose(&options)
+			return l.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			choose(&options)
+			return l.Watch(ctx, options)
+		},
+	}, client)
+}
+
+func (w *watches) service(object any) {
+	if svc, ok := object.(*corev1.Service); ok {
 		w.handler.SetService(svc)
 	}
 }
 
-func (w *watches) slice(object any, deleted bool) {
-	slice, ok := object.(*discoveryv1.EndpointSlice)
-	switch {
-	case !ok:
-	case deleted:
-		w.handler.DeleteSlice(slice.Namespace, slice.Name)
-	default:
+func (w *watches) slice(object any) {
+	if slice, ok := object.(*discoveryv1.EndpointSlice); ok {
 		w.handler.SetSlice(slice)
 	}
 }
 
-func (w *watches) node(object any, deleted bool) {
-	if node, ok := object.(*corev1.Node); ok && !deleted {
+func (w *watches) node(object any) {
+	if node, ok := object.(*corev1.Node); ok {
 		w.haveNode = true
+		w.tellNode(node)
 		w.handler.SetNode(node)
+	}
+}
+
+func (w *watches) tellNode(node *corev1.Node) {
+	if w.ownNode != nil {
+		w.ownNode(node)
 	}
 }

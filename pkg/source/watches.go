@@ -3,63 +3,51 @@ package source
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 )
 
-// watches turns what informers say into calls of a Handler, one at a time.
+// watches turns what reflectors see into calls of a Handler, one at a time.
 type watches struct {
 	handler Handler
 	logger  klog.Logger
-	synced  []cache.InformerSynced
-	names   []string // of the resources, in the same order
+	synced  []cache.DoneChecker // for each resource
+	ownNode func(*corev1.Node)
 
 	mu       sync.Mutex
 	haveNode bool
 	failing  map[string]string // resource to the error that has been logged
 }
 
-// follow hands every change of one resource to take.
-func (w *watches) follow(resource string, informer cache.SharedIndexInformer, take func(object any, deleted bool)) error {
-	if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		w.failed(resource, err)
-	}); err != nil {
-		return fmt.Errorf("%s: %w", resource, err)
-	}
-	one := func(object any, deleted bool) {
-		w.locked(func() {
-			w.recovered(resource)
-			take(object, deleted)
-		})
-	}
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { one(object, false) },
-		UpdateFunc: func(_, object any) { one(object, false) },
-		DeleteFunc: func(object any) {
-			if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = unknown.Obj // the watch was down when it went; this is how it looked before
-			}
-			one(object, true)
-		},
+// follow hands every change of one resource to set and forget, until ctx ends.
+func (w *watches) follow(ctx context.Context, resource string, example runtime.Object,
+	set func(object any), forget func(namespace, name string), from cache.ListerWatcher) {
+	f := newFeed(feedOptions{
+		resource: resource, logger: w.logger, set: set, forget: forget,
+		locked: w.locked, seen: func() { w.recovered(resource) },
 	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", resource, err)
-	}
-	w.synced, w.names = append(w.synced, registration.HasSynced), append(w.names, resource)
-	return nil
+	w.synced = append(w.synced, f.HasSyncedChecker())
+	controller := cache.New(&cache.Config{
+		Queue: f, ListerWatcher: from, ObjectType: example,
+		Process:                      func(any, bool) error { return nil }, // nothing comes out of a feed
+		WatchErrorHandlerWithContext: func(_ context.Context, _ *cache.Reflector, err error) { w.failed(resource, err) },
+	})
+	// It ends with ctx, but may take long about it: a reflector sleeps between its attempts. Nobody waits for that.
+	go controller.RunWithContext(ctx)
 }
 
 // unlisted names the resources of which not everything has been seen yet.
 func (w *watches) unlisted() []string {
 	var names []string
-	for i, synced := range w.synced {
-		if !synced() {
-			names = append(names, w.names[i])
+	for _, s := range w.synced {
+		if !cache.IsDone(s) {
+			names = append(names, s.Name())
 		}
 	}
 	return names
@@ -90,7 +78,7 @@ func (w *watches) failed(resource string, err error) {
 			return
 		}
 		w.failing[resource] = err.Error()
-		w.logger.Error(err, "Cannot watch the API server; the rules stay as they are, and it will be tried again", "resource", resource)
+		w.logger.Error(err, "Cannot watch the API server; the rules stay as they are, and it will be tried again", "resource", resource, "mend", mend(resource, err))
 	})
 }
 
@@ -101,4 +89,17 @@ func (w *watches) recovered(resource string) {
 	}
 	delete(w.failing, resource)
 	w.logger.Info("Watching the API server again", "resource", resource)
+}
+
+// mend says what can be done about an error of the API server.
+func mend(resource string, err error) string {
+	switch {
+	case apierrors.IsForbidden(err):
+		return "let Fairlead's user or ServiceAccount get, list and watch " + resource + " in all namespaces, as the ClusterRole system:node-proxier does"
+	case apierrors.IsUnauthorized(err):
+		return "the API server refuses the credentials: renew those in --kubeconfig, or the ServiceAccount's token"
+	case apierrors.IsTooManyRequests(err):
+		return "none needed here: the API server has too much to do"
+	}
+	return "see that the API server is up and can be reached from this node"
 }

@@ -1,0 +1,385 @@
+package config
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/kube-proxy/config/v1alpha1"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	head    = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+	ownHead = "---\napiVersion: fairlead.dev/v1alpha1\nkind: FairleadConfiguration\n"
+)
+
+// mustParse reads a file that has no fault.
+func mustParse(t *testing.T, content string) (*Config, []Notice) {
+	t.Helper()
+	c, notices, err := Parse("file", []byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, notices
+}
+
+// changed names the flags of the settings in which two configurations differ.
+func changed(was, is *Config) (flags []string) {
+	for _, s := range differing(was, is) {
+		flags = append(flags, s.flag)
+	}
+	return flags
+}
+
+func TestWhatKubeadmWritesIsReadWithoutANotice(t *testing.T) {
+	data, err := os.ReadFile("testdata/kubeadm.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, notices := mustParse(t, string(data))
+	if len(notices) > 0 {
+		t.Errorf("notices: %v", notices)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	want := []string{"kubeconfig", "cluster-cidr"}
+	if got := changed(Default(), c); !slices.Equal(got, want) {
+		t.Errorf("these are not as by default: %v, want %v", got, want)
+	}
+	if c.Kubeconfig != "/var/lib/kube-proxy/kubeconfig.conf" || c.ClusterCIDR != "10.244.0.0/16,fd00:10:244::/56" {
+		t.Errorf("got %q and %q", c.Kubeconfig, c.ClusterCIDR)
+	}
+}
+
+func TestAFileHoldsAsKubeProxyUnderstandsIt(t *testing.T) {
+	tests := []struct {
+		name, content string
+		want          func(*Config)
+	}{
+		{"nothing but its kind", head, func(*Config) {}},
+		{"JSON", `{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration",` + "\n\t" + `"mode":"ipvs"}`, func(c *Config) { c.Mode = ModeIPVS }},
+		{"zeros that say nothing", head + "ipvs: {syncPeriod: 0s}\niptables: {minSyncPeriod: 0s}\nclientConnection: {qps: 0, burst: 0}\n", func(*Config) {}},
+		{"zeros that say something", head + "conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}\niptables: {masqueradeBit: 0, localhostNodePorts: false}\noomScoreAdj: 0\n",
+			func(c *Config) {
+				c.Conntrack = Conntrack{}
+				c.IPTables.MasqueradeBit, c.IPTables.LocalhostNodePorts, c.OOMScoreAdj = 0, false, 0
+			}},
+		{"a bind address of IPv6", head + "bindAddress: '::'\n", func(c *Config) {
+			c.HTTP.HealthzBindAddress, c.HTTP.MetricsBindAddress = "[::]:10256", "[::1]:10249"
+		}},
+		{"addresses without a port", head + "healthzBindAddress: 192.0.2.1\nmetricsBindAddress: '::'\n", func(c *Config) {
+			c.HTTP.HealthzBindAddress, c.HTTP.MetricsBindAddress = "192.0.2.1:10256", "[::]:10249"
+		}},
+		{"log verbosity", head + "logging: {verbosity: 4, vmodule: [{filePattern: watch, verbosity: 9}, {filePattern: 'a*', verbosity: 1}]}\n",
+			func(c *Config) { c.Logging = Logging{Verbosity: 4, VModule: "watch=9,a*=1"} }},
+		{"both documents", head + "mode: ipvs\n" + ownHead + "ipvs: {drainTimeout: 5m, markBit: 3}\niptables: {variant: nft}\ndropInvalid: 'off'\nmasqueradeAddress: internal-ip\ntakeOver: false\nmanifests: /m\nconntrack: {deleteUnrepliedTCP: true}\n",
+			func(c *Config) {
+				c.Mode, c.IPVS.DrainTimeout, c.IPVS.MarkBit, c.IPTables.Variant = ModeIPVS, 5*time.Minute, 3, "nft"
+				c.DropInvalid, c.MasqueradeAddress, c.TakeOver, c.Manifests, c.Conntrack.DeleteUnrepliedTCP = DropInvalidOff, MasqueradeInternalIP, false, "/m", true
+			}},
+		{"our document first, comments and empty documents", "# ours\n" + ownHead[4:] + "ipvs: {drainTimeout: 0s}\n--- # theirs\n# nothing\n---\n%YAML 1.1\n---\t\n" + head + "...\n---\n",
+			func(c *Config) { c.IPVS.DrainTimeout = 0 }},
+		{"lines as Windows ends them", strings.ReplaceAll(head+"mode: ipvs\n"+ownHead+"takeOver: false\n", "\n", "\r\n"),
+			func(c *Config) { c.Mode, c.TakeOver = ModeIPVS, false }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, notices := mustParse(t, test.content)
+			if len(notices) > 0 {
+				t.Errorf("notices: %v", notices)
+			}
+			want := Default()
+			test.want(want)
+			got.origin = origin{}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestFaultsOfAFileAreNamed(t *testing.T) {
+	tests := []struct {
+		name, content string
+		want          []string // each in the message
+	}{
+		{"nothing", "", []string{"has no KubeProxyConfiguration", "apiVersion: kubeproxy.config.k8s.io/v1alpha1"}},
+		{"our document alone", ownHead, []string{"has no KubeProxyConfiguration"}},
+		{"no YAML", head + "mode: [\n", []string{"neither YAML nor JSON"}},
+		{"no YAML in the second document", head + ownHead + "a: b: c\n", []string{"document in line 3", "line 6"}},
+		{"no fields", "- mode\n", []string{"document in line 1"}},
+		{"no kind", "mode: ipvs\n", []string{"line 1", "lacks apiVersion or kind", "kind: KubeProxyConfiguration"}},
+		{"another version of kube-proxy's", "apiVersion: kubeproxy.config.k8s.io/v2\nkind: KubeProxyConfiguration\n", []string{`"kubeproxy.config.k8s.io/v2"`, `reads apiVersion "kubeproxy.config.k8s.io/v1alpha1"`}},
+		{"another version of ours", head + "---\napiVersion: fairlead.dev/v1\nkind: FairleadConfiguration\n", []string{"line 3", `"fairlead.dev/v1"`, `"fairlead.dev/v1alpha1"`}},
+		{"another group than ours", head + "---\napiVersion: fairlead.io/v1alpha1\nkind: FairleadConfiguration\n", []string{`"fairlead.io/v1alpha1"`, `"fairlead.dev/v1alpha1"`}},
+		{"two documents of a kind", head + "---\n" + head, []string{"lines 1 and 3", "leave one"}},
+		{"two modes", head + "mode: ipvs\nmode: iptables\n", []string{"mode is there twice", "line 4", "leave one"}},
+		{"two modes in JSON", `{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration","mode":"ipvs","mode":"iptables"}`, []string{"mode is there twice"}},
+		{"values of the wrong kind, all of them", head + "mode: 5\noomScoreAdj: low\niptables: {syncPeriod: 30, minSyncPeriod: '1', masqueradeAll: 'yes'}\nipvs: []\nnodePortAddresses: 10.0.0.0/8\nclientConnection: {qps: fast}\n",
+			[]string{
+				"mode: 5 cannot be read; it has to be a text", `oomScoreAdj: "low" cannot be read; it has to be a whole number`,
+				`iptables.syncPeriod: 30 cannot be read; it has to be a duration such as "30s"`, `iptables.minSyncPeriod: "1" cannot be read; time: missing unit`,
+				"iptables.masqueradeAll: \"yes\" cannot be read; it has to be true or false", "ipvs: [] cannot be read; it has to be fields",
+				"nodePortAddresses: \"10.0.0.0/8\" cannot be read; it has to be a list", `clientConnection.qps: "fast" cannot be read; it has to be a number`,
+			}},
+		{"faults of both documents", head + "oomScoreAdj: low\n" + ownHead + "ipvs: {drainTime: 5m}\n", []string{"oomScoreAdj", `unknown field "ipvs.drainTime", in FairleadConfiguration`}},
+		{"a value of the wrong kind in ours", head + ownHead + "takeOver: maybe\nipvs: {drainTimeout: 300}\n", []string{`takeOver: "maybe" cannot be read; it has to be true or false`, "ipvs.drainTimeout: 300 cannot be read; it has to be a duration"}},
+		{"a field of ours twice", head + ownHead + "takeOver: true\ntakeOver: false\n", []string{`line 7: key "takeOver" already set`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, _, err := Parse("file", []byte(test.content))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+			for line := range strings.Lines(err.Error()) {
+				if !strings.HasPrefix(line, "file: ") {
+					t.Errorf("%q does not name the file", line)
+				}
+			}
+		})
+	}
+}
+
+func TestInvalidFieldsOfAFileAreNamedByTheirPath(t *testing.T) {
+	tests := []struct {
+		name, content string
+		want          []string // each a line of the message
+	}{
+		{"all faults at once", head + "mode: nftables\nclusterCIDR: 10.0.0.0\nconntrack: {min: -1}\n", []string{
+			`file: mode: Fairlead has no mode "nftables" yet; give one of iptables, ipvs`,
+			`file: clusterCIDR: "10.0.0.0" is not a range of addresses such as 10.244.0.0/16`,
+			"file: conntrack.min: -1 is less than 0",
+		}},
+		{"a field that is needed", head + "detectLocalMode: BridgeInterface\n", []string{"file: detectLocal.bridgeInterface: is needed where file: detectLocalMode is BridgeInterface"}},
+		{"of both documents", head + "mode: ipvs\niptables: {masqueradeBit: 12}\n" + ownHead + "dropInvalid: sometimes\n", []string{
+			`file: dropInvalid (in FairleadConfiguration): "sometimes" is not one of on, off, auto`,
+			"file: ipvs.markBit (in FairleadConfiguration): 12 is the bit of file: iptables.masqueradeBit already; give one of them another bit",
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, _ := mustParse(t, test.content)
+			if got := c.Validate(); got == nil || got.Error() != strings.Join(test.want, "\n") {
+				t.Errorf("got\n%v\nwant\n%s", got, strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestWhatHasNoEffectInAFileIsSaid(t *testing.T) {
+	tests := []struct {
+		name, content string
+		want          []string // the settings that are named
+	}{
+		{"unknown fields", head + "mood: ipvs\nipvs: {schedule: mh}\n", []string{`unknown field "ipvs.schedule"`, `unknown field "mood"`}},
+		{"a doubled field", head + "clusterCIDR: 10.0.0.0/8\nclusterCIDR: 11.0.0.0/8\n", []string{`line 4: key "clusterCIDR" already set in map`}},
+		{"a field in other letters than kube-proxy's", head + "Mode: ipvs\n", []string{`unknown field "Mode"`}},
+		{"another's document", head + "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n", []string{"document in line 3"}},
+		{"what Fairlead does not do", head + "featureGates: {A: true}\nbindAddress: 192.0.2.1\nlogging: {format: json, flushFrequency: 1s}\nportRange: 1-2\n",
+			[]string{"featureGates", "bindAddress", "logging.format", "logging.flushFrequency", "portRange"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, notices := mustParse(t, test.content)
+			if err := c.Validate(); err != nil {
+				t.Error(err)
+			}
+			var got []string
+			for _, n := range notices {
+				got = append(got, strings.TrimPrefix(n.Setting, "file: "))
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// fill gives every field of a struct a value, one at a time, and calls each with its path.
+func fill(v reflect.Value, path string, each func(path string)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			switch {
+			case v.Type().Field(i).Name == "TypeMeta":
+			case options == "inline":
+				fill(v.Field(i), path, each)
+			case v.Field(i).Type().String() == "v1.Duration":
+				v.Field(i).Field(0).SetInt(int64(77 * time.Second))
+				each(path + name)
+				v.Field(i).Field(0).SetInt(0)
+			case v.Field(i).Type().String() == "v1.TimeOrMetaDuration":
+				v.Field(i).Field(0).Field(0).SetInt(int64(77 * time.Second))
+				each(path + name)
+				v.Field(i).SetZero()
+			case v.Field(i).Type().String() == "resource.QuantityValue":
+				v.Field(i).Addr().MethodByName("Set").Call([]reflect.Value{reflect.ValueOf("77")})
+				each(path + name)
+				v.Field(i).SetZero()
+			case v.Field(i).Kind() == reflect.Struct:
+				fill(v.Field(i), path+name+".", each)
+			default:
+				fill(v.Field(i), path+name, each)
+			}
+		}
+		return
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		inner := v.Elem()
+		if inner.Kind() == reflect.Struct {
+			inner.Field(0).SetInt(int64(77 * time.Second))
+			each(path)
+		} else {
+			fill(inner, path, each)
+		}
+		v.SetZero()
+		return
+	case reflect.Bool:
+		// A pointer to false differs from the default too.
+		v.SetBool(!strings.HasSuffix(path, "localhostNodePorts"))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		if v.Index(0).Kind() == reflect.String {
+			v.Index(0).SetString("value")
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("Gate"), reflect.ValueOf(true))
+	case reflect.String:
+		v.SetString("value")
+	case reflect.Float32:
+		v.SetFloat(77)
+	case reflect.Uint32:
+		v.SetUint(7)
+	default:
+		v.SetInt(7)
+	}
+	each(path)
+	v.SetZero()
+}
+
+// fields lists the fields of kube-proxy's document, and calls each with the document that has nothing but that field.
+func fields(each func(path string, k *v1alpha1.KubeProxyConfiguration)) {
+	k := &v1alpha1.KubeProxyConfiguration{}
+	fill(reflect.ValueOf(k).Elem(), "", func(path string) { each(path, k) })
+}
+
+func TestNoFieldOfKubeProxysIsPassedOverInSilence(t *testing.T) {
+	n := 0
+	fields(func(path string, k *v1alpha1.KubeProxyConfiguration) {
+		n++
+		c := Default()
+		c.setKubeProxy(k)
+		var paths []string
+		for _, s := range differing(Default(), c) {
+			paths = append(paths, s.field)
+		}
+		if c.Logging != (Logging{}) {
+			paths = append(paths, "logging.verbosity", "logging.vmodule")
+		}
+		notices := withoutEffect(k)
+		switch {
+		case strings.HasPrefix(path, "nftables."): // as in kube-proxy, what another mode needs is not looked at
+			if paths != nil || notices != nil {
+				t.Errorf("%s has an effect: %v, %v", path, paths, notices)
+			}
+		case slices.Contains(paths, path):
+		case len(notices) == 1 && (notices[0].Setting == path || strings.HasPrefix(path, notices[0].Setting+".")):
+		default:
+			t.Errorf("%s sets %v, and is told of as %v", path, paths, notices)
+		}
+	})
+	if n < 60 {
+		t.Errorf("saw only %d fields", n)
+	}
+}
+
+func TestWrittenSettingsAreReadAsTheyWere(t *testing.T) {
+	c := Default()
+	fs := c.flags()
+	for flag, value := range map[string]string{
+		"proxy-mode": "ipvs", "kubeconfig": "/k", "kube-api-qps": "-1", "hostname-override": "n", "cluster-cidr": "10.0.0.0/8,fd00::/8", "nodeport-addresses": "10.0.0.0/8,fd00::/8",
+		"masquerade-all": "true", "iptables-masquerade-bit": "0", "iptables-localhost-nodeports": "false", "ipvs-scheduler": "mh", "ipvs-exclude-cidrs": "192.0.2.0/24",
+		"ipvs-tcp-timeout": "5m", "conntrack-max-per-core": "0", "conntrack-tcp-timeout-established": "0", "conntrack-udp-timeout": "7s", "oom-score-adj": "0",
+		"profiling": "true", "drop-invalid": "off", "take-over": "false", "ipvs-drain-timeout": "0", "ipvs-mark-bit": "0", "iptables-variant": "nft",
+	} {
+		if err := fs.Set(flag, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Logging = Logging{Verbosity: 3, VModule: "a=1,b=2"}
+	data, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, notices := mustParse(t, string(data))
+	if len(notices) > 0 {
+		t.Errorf("notices: %v", notices)
+	}
+	if differ := changed(c, got); differ != nil || got.Logging != c.Logging {
+		t.Errorf("these differ: %v; logging: %v", differ, got.Logging)
+	}
+}
+
+func FuzzFilesAreReadWhateverTheyHold(f *testing.F) {
+	kubeadm, err := os.ReadFile("testdata/kubeadm.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{string(kubeadm), head + "mode: ipvs\n" + ownHead + "ipvs: {markBit: 3}\n", `{"kind":"KubeProxyConfiguration"}`, "--- |\n---\n...\n", head + "nodePortAddresses: [primary]\nlogging: {vmodule: [{filePattern: a, verbosity: 1}]}\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, _, err := Parse("file", data)
+		if err != nil || c.Validate() != nil {
+			return
+		}
+		written, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := Parse("file", written)
+		if err != nil {
+			t.Fatalf("what is written cannot be read: %v\n%s", err, written)
+		}
+		if differ := changed(c, again); differ != nil {
+			t.Errorf("%v are not as they were in\n%s", differ, written)
+		}
+	})
+}
+
+func TestOwnDocumentHasWhatKubeProxyLacks(t *testing.T) {
+	data, err := yaml.Marshal(Default().Own())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := yaml.Unmarshal(data, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if !s.own {
+			continue
+		}
+		at := any(fields)
+		for key := range strings.SplitSeq(s.field, ".") {
+			below, _ := at.(map[string]any)
+			at = below[key]
+		}
+		if at == nil {
+			t.Errorf("a %s has no field %s for --%s", ownKind, s.field, s.flag)
+		}
+	}
+}

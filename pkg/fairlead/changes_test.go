@@ -1,0 +1,87 @@
+package fairlead
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/fairlead/fairlead/pkg/config"
+)
+
+func TestWhatChangesWhileRunning(t *testing.T) {
+	tests := []struct {
+		name       string
+		from       config.Mode
+		impossible error
+		change     func(c *config.Config)
+		want       func(c *config.Config) // what of it is taken up
+		told       []string
+	}{
+		{name: "nothing", from: config.ModeIPTables},
+		{
+			name: "another mode, with its own settings", from: config.ModeIPTables,
+			change: func(c *config.Config) {
+				c.Mode, c.IPVS.Scheduler, c.IPVS.DrainTimeout = config.ModeIPVS, "lc", time.Minute
+			},
+			want: func(c *config.Config) {
+				c.Mode, c.IPVS.Scheduler, c.IPVS.DrainTimeout = config.ModeIPVS, "lc", time.Minute
+			},
+		},
+		{
+			name: "not settings of the mode in force", from: config.ModeIPVS,
+			change: func(c *config.Config) { c.IPVS.Scheduler = "lc" },
+		},
+		{
+			name: "the periods of all modes", from: config.ModeIPVS,
+			change: func(c *config.Config) {
+				c.IPVS.SyncPeriod, c.IPVS.MinSyncPeriod, c.IPTables.SyncPeriod, c.IPTables.MinSyncPeriod = 41*time.Second, 42, 43*time.Second, 44
+			},
+			want: func(c *config.Config) {
+				c.IPVS.SyncPeriod, c.IPVS.MinSyncPeriod, c.IPTables.SyncPeriod, c.IPTables.MinSyncPeriod = 41*time.Second, 42, 43*time.Second, 44
+			},
+		},
+		{
+			name: "not what stands in the kernel with the old settings", from: config.ModeIPTables,
+			change: func(c *config.Config) {
+				c.Mode, c.IPTables.MasqueradeBit, c.ClusterCIDR = config.ModeIPVS, 20, "10.1.0.0/16"
+			},
+			want: func(c *config.Config) { c.Mode = config.ModeIPVS },
+		},
+		{
+			name: "no mode that the kernel does not have, and nothing with it", from: config.ModeIPTables, impossible: errors.New("there is no IPVS"),
+			change: func(c *config.Config) { c.Mode, c.IPVS.SyncPeriod = config.ModeIPVS, time.Hour },
+			told:   []string{"SwitchFailed: cannot switch from iptables mode to ipvs mode: there is no IPVS"},
+		},
+		{
+			name: "no mode whose settings do not fit those that stay", from: config.ModeIPTables,
+			change: func(c *config.Config) { c.Mode, c.IPVS.MarkBit, c.IPTables.MasqueradeBit = config.ModeIPVS, 14, 20 },
+			told:   []string{"SwitchFailed"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			running, changed, want := config.Default(), config.Default(), config.Default()
+			running.Mode, changed.Mode, want.Mode = test.from, test.from, test.from
+			if test.change != nil {
+				test.change(changed)
+			}
+			if test.want != nil {
+				test.want(want)
+			}
+			var told []string
+			l := &live{tell: func(reason, message string) { told = append(told, reason+": "+message) }, prepare: func(context.Context, *config.Config) error { return test.impossible }}
+			l.running.Store(running)
+			l.apply(t.Context(), changed)
+			if diff := cmp.Diff(want, l.running.Load(), cmpopts.IgnoreUnexported(config.Config{})); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+			if len(told) != len(test.told) || len(told) > 0 && told[0][:len(test.told[0])] != test.told[0] {
+				t.Errorf("told %q, want %q", told, test.told)
+			}
+		})
+	}
+}

@@ -1,0 +1,70 @@
+package fairlead
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/pkg/config"
+)
+
+func TestInitGuardsTheLoopbackAddressBeforeItOpensIt(t *testing.T) {
+	const sysctl = "/proc/sys/net/ipv4/conf/all/route_localnet"
+	read := func(t *testing.T, node *lab.Host, command ...string) string {
+		t.Helper()
+		out, err := node.Output(t.Context(), command[0], command[1:]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(out)
+	}
+	for _, variant := range []string{"legacy", "nft"} {
+		t.Run(variant, func(t *testing.T) {
+			node := hosts(t)[0]
+			c := config.Default()
+			c.IPTables.Variant, c.Conntrack = variant, config.Conntrack{}
+			for range 2 { // the second time, nothing is left to do
+				if err := node.Do(func() error { return Init(t.Context(), c) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := read(t, node, "cat", sysctl); got != "1" {
+				t.Errorf("route_localnet is %s", got)
+			}
+			rules := read(t, node, "iptables-"+variant+"-save", "-t", "filter")
+			for _, want := range []string{"-A INPUT -j FLI-LOOPBACK", "-A FLI-LOOPBACK -d 127.0.0.0/8 ! -i lo"} {
+				if strings.Count(rules, want) != 1 {
+					t.Errorf("not once: %q in\n%s", want, rules)
+				}
+			}
+			if err := node.Do(func() error { return Cleanup(t.Context()) }); err != nil {
+				t.Fatal(err)
+			}
+			if rules := read(t, node, "iptables-"+variant+"-save"); strings.Contains(rules, "FLI-") {
+				t.Errorf("cleanup leaves:\n%s", rules)
+			}
+		})
+	}
+}
+
+func TestInitOpensNothingThatNobodyAskedFor(t *testing.T) {
+	tests := map[string]func(*config.Config){
+		"without node ports on the loopback address": func(c *config.Config) { c.IPTables.LocalhostNodePorts = false },
+		"with node ports on other addresses":         func(c *config.Config) { c.NodePortAddresses = []string{"10.0.0.0/8"} },
+	}
+	node := hosts(t)[0]
+	for name, set := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := config.Default()
+			c.Conntrack = config.Conntrack{}
+			set(c)
+			if err := node.Do(func() error { return Init(t.Context(), c) }); err != nil {
+				t.Fatal(err)
+			}
+			out, err := node.Output(t.Context(), "cat", "/proc/sys/net/ipv4/conf/all/route_localnet")
+			if err != nil || strings.TrimSpace(out) != "0" {
+				t.Errorf("route_localnet is %q, %v", out, err)
+			}
+		})
+	}
+}

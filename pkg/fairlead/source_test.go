@@ -1,0 +1,65 @@
+package fairlead
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/pkg/config"
+)
+
+func TestAnAPIServerThatCannotBeFoundIsSaidClearly(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "kubeconfig")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tests := []struct {
+		name, kubeconfig string
+		want             []string
+	}{
+		{"none given, outside of a cluster", "", []string{"--kubeconfig", "clientConnection.kubeconfig", "--manifests"}},
+		{"no such file", "/nowhere/kubeconfig", []string{"--kubeconfig: ", "/nowhere/kubeconfig", "no such file"}},
+		{"no kubeconfig at all", write("nonsense\n"), []string{"--kubeconfig: ", "of no use"}},
+		{"an empty one", write(""), []string{"--kubeconfig: ", "of no use"}},
+		{"a context that there is not", write("apiVersion: v1\nkind: Config\ncurrent-context: other\n"), []string{"--kubeconfig: ", "other"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := config.Default()
+			c.Kubeconfig = test.kubeconfig
+			_, err := newREST(c)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestTheAPIServerIsSpokenToAsConfigured(t *testing.T) {
+	c := config.Default()
+	c.Master = "http://192.0.2.1:8080"
+	r, err := newREST(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.QPS != 5 || r.Burst != 10 || r.ContentType != "application/vnd.kubernetes.protobuf" || r.AcceptContentTypes != "application/vnd.kubernetes.protobuf,application/json" {
+		t.Errorf("by default: %+v", r.ContentConfig)
+	}
+	c.Client = config.Client{ContentType: "application/json", QPS: 7, Burst: 8}
+	if r, err = newREST(c); err != nil {
+		t.Fatal(err)
+	}
+	if r.QPS != 7 || r.Burst != 8 || r.ContentType != "application/json" || r.AcceptContentTypes != "application/json" {
+		t.Errorf("as configured: %+v", r.ContentConfig)
+	}
+}

@@ -1,0 +1,112 @@
+package metrics_test
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// expressions are what a file asks Prometheus, wherever in it that stands under the keys expr and query.
+func expressions(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err = yaml.YAMLToJSON(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var content any
+	if err := json.Unmarshal(text, &content); err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	var walk func(key string, value any)
+	walk = func(key string, value any) {
+		switch v := value.(type) {
+		case map[string]any:
+			for k, inner := range v {
+				walk(k, inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(key, inner)
+			}
+		case string:
+			if key == "expr" || key == "query" && strings.Contains(v, "(") {
+				list = append(list, v)
+			}
+		}
+	}
+	walk("", content)
+	if len(list) == 0 {
+		t.Fatalf("no expression in %s", file)
+	}
+	return list
+}
+
+var (
+	// selector is a metric's name, as all of them have it: with an underscore or alone in the world.
+	selector = regexp.MustCompile(`\b(up|[a-z]+_[a-z_]+)\b(\{[^}]*\})?`)
+	matcher  = regexp.MustCompile(`([a-z_]+)=~?"`)
+	grouping = regexp.MustCompile(`\bby \(([^)]*)\)`)
+	suffix   = regexp.MustCompile(`_(bucket|count|sum)$`)
+	words    = []string{"histogram_quantile", "label_values", "ip_family", "traffic_policy"}
+)
+
+// TestMonitoringAsksForWhatThereIs holds the dashboard and the alerts against what Fairlead serves.
+func TestMonitoringAsksForWhatThereIs(t *testing.T) {
+	families, err := used(t).Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scraped := []string{"job", "instance", "le"}
+	labels := map[string][]string{"up": scraped}
+	for _, f := range families {
+		list := slices.Clone(scraped)
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			list = append(list, l.GetName())
+		}
+		labels[f.GetName()] = list
+	}
+	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+		for _, e := range expressions(t, "../../manifests/monitoring/"+file) {
+			asked := []string{}
+			for _, m := range selector.FindAllStringSubmatch(e, -1) {
+				name := m[1]
+				if _, is := labels[name]; !is {
+					name = suffix.ReplaceAllString(name, "")
+				}
+				if slices.Contains(words, name) {
+					continue
+				}
+				have, is := labels[name]
+				if !is {
+					t.Errorf("%s: there is no %s: %s", file, m[1], e)
+				}
+				asked = append(asked, have...)
+				for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+					if !slices.Contains(have, l[1]) {
+						t.Errorf("%s: %s has no label %s: %s", file, name, l[1], e)
+					}
+				}
+			}
+			if len(asked) == 0 {
+				t.Errorf("%s: asks for nothing: %s", file, e)
+			}
+			for _, g := range grouping.FindAllStringSubmatch(e, -1) {
+				for l := range strings.SplitSeq(g[1], ", ") {
+					if !slices.Contains(asked, l) {
+						t.Errorf("%s: nothing has the label %s: %s", file, l, e)
+					}
+				}
+			}
+		}
+	}
+}

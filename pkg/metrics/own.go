@@ -1,0 +1,58 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ownMetrics are those that kube-proxy does not have.
+type ownMetrics struct {
+	build    *prometheus.GaugeVec
+	mode     *prometheus.GaugeVec
+	synced   *prometheus.GaugeVec
+	failures *prometheus.CounterVec
+	repaired *prometheus.CounterVec
+	switches *prometheus.CounterVec
+	events   *prometheus.CounterVec
+}
+
+func newOwnMetrics() ownMetrics {
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fairlead_" + name, Help: help}, labels)
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fairlead_" + name, Help: help}, labels)
+	}
+	return ownMetrics{
+		build:    gauge("build_info", "1, with what Fairlead was built from.", "version", "go_version"),
+		mode:     gauge("mode", "1 for the mode that forwards traffic.", "mode"),
+		synced:   gauge("synced", "1 when all rules have been written once since the start.", labelFamily),
+		failures: counter("failures_total", "What could not be done, and was tried again, by what it was.", "task", labelFamily),
+		repaired: counter("drift_repaired_total", "Parts of the kernel that another program had changed and that were put right.", labelFamily),
+		switches: counter("mode_switches_total", "Changes of the mode, by the new mode and what became of it.", "to", "result"),
+		events:   counter("events_total", "Kubernetes events, by reason.", "reason"),
+	}
+}
+
+func (o *ownMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{o.build, o.mode, o.synced, o.failures, o.repaired, o.switches, o.events}
+}
+
+// Event counts an event.
+func (m *Metrics) Event(reason string) { m.own.events.WithLabelValues(reason).Inc() }
+
+// SetMode says which mode forwards traffic from now on.
+func (m *Metrics) SetMode(mode string) {
+	m.own.mode.Reset()
+	m.own.mode.WithLabelValues(mode).Set(1)
+}
+
+// Switched counts a change to another mode. With an error, the old mode goes on.
+func (m *Metrics) Switched(to string, err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	} else {
+		m.SetMode(to)
+	}
+	m.own.switches.WithLabelValues(to, result).Inc()
+}
