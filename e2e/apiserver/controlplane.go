@@ -33,6 +33,9 @@ type ControlPlaneConfig struct {
 	// by a comma, the first of the same family as AdvertiseAddress;
 	// "10.96.0.0/16,fd00:10:96::/112" if empty.
 	ServiceCIDRs string
+	// WholeCluster says that there will be controllers and kubelets: pods get the default service account, nodes may do what nodes
+	// may, and the API server can log in at kubelets.
+	WholeCluster bool
 	// Dir is the folder in which the ControlPlane makes one of its own for all
 	// its files; the system's folder for temporary files if empty.
 	Dir string
@@ -52,7 +55,8 @@ const defaultServiceCIDRs = "10.96.0.0/16,fd00:10:96::/112"
 
 // ControlPlane is a real kube-apiserver with the etcd behind it, both of them
 // child processes. There are no controllers and no scheduler: a test writes the
-// objects that they would make. Its methods are for one goroutine at a time.
+// objects that they would make, or starts them. Its methods are for one
+// goroutine at a time.
 type ControlPlane struct {
 	config ControlPlaneConfig
 	cidrs  []netip.Prefix

@@ -22,6 +22,9 @@ const (
 	// KubeProxyUser may do what the API server's built-in role
 	// system:node-proxier allows, the least that a kube-proxy gets by with.
 	KubeProxyUser = "system:kube-proxy"
+
+	// mastersGroup is the group whose members may do everything.
+	mastersGroup = "system:masters"
 )
 
 // RESTConfig returns a configuration for clients of the user AdminUser. It is
@@ -33,13 +36,21 @@ func (c *ControlPlane) RESTConfig() *rest.Config {
 	return rest.CopyConfig(c.admin)
 }
 
-// Kubeconfig writes a kubeconfig file for the user and returns its path. The
+// CAFile is the path of the certificate that all others are signed with. The
 // file lasts until Stop.
-func (c *ControlPlane) Kubeconfig(user string) (string, error) {
+func (c *ControlPlane) CAFile() string { return c.file(caFile) }
+
+// ServiceAccountKeyFile is the path of the key that service accounts' tokens
+// are signed with. The file lasts until Stop.
+func (c *ControlPlane) ServiceAccountKeyFile() string { return c.file(serviceAccountKeyFile) }
+
+// Kubeconfig writes a kubeconfig file for the user, a member of the groups,
+// and returns its path. The file lasts until Stop.
+func (c *ControlPlane) Kubeconfig(user string, groups ...string) (string, error) {
 	if c.ca == nil {
 		return "", errors.New("write kubeconfig: the control plane is not started")
 	}
-	config, err := c.restConfig(user)
+	config, err := c.restConfig(user, groups...)
 	if err != nil {
 		return "", fmt.Errorf("write kubeconfig: %w", err)
 	}
@@ -65,10 +76,9 @@ func (c *ControlPlane) Kubeconfig(user string) (string, error) {
 }
 
 // restConfig returns a configuration with a new certificate for the user.
-func (c *ControlPlane) restConfig(user string) (*rest.Config, error) {
-	var groups []string
+func (c *ControlPlane) restConfig(user string, groups ...string) (*rest.Config, error) {
 	if user == AdminUser {
-		groups = append(groups, "system:masters")
+		groups = append(groups, mastersGroup)
 	}
 	certificate, key, err := c.ca.issueClient(user, groups...)
 	if err != nil {

@@ -22,6 +22,9 @@ const (
 	servingCertificateFile = "serving.crt"
 	servingKeyFile         = "serving.key"
 	serviceAccountKeyFile  = "service-account.key"
+
+	kubeletClientCertificateFile = "kubelet-client.crt"
+	kubeletClientKeyFile         = "kubelet-client.key"
 )
 
 // authority signs the certificates of one control plane: that of the API server
@@ -126,11 +129,17 @@ func (c *ControlPlane) writeCredentials() error {
 	if err != nil {
 		return err
 	}
+	kubeletClient, kubeletClientKey, err := c.ca.issueClient("kube-apiserver", mastersGroup)
+	if err != nil {
+		return err
+	}
 	for name, content := range map[string][]byte{
-		caFile:                 certificatePEM(c.ca.certificate.Raw),
-		servingCertificateFile: certificate,
-		servingKeyFile:         key,
-		serviceAccountKeyFile:  signingKey,
+		kubeletClientCertificateFile: kubeletClient,
+		kubeletClientKeyFile:         kubeletClientKey,
+		caFile:                       certificatePEM(c.ca.certificate.Raw),
+		servingCertificateFile:       certificate,
+		servingKeyFile:               key,
+		serviceAccountKeyFile:        signingKey,
 	} {
 		if err := os.WriteFile(c.file(name), content, 0o600); err != nil {
 			return err

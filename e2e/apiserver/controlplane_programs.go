@@ -48,7 +48,7 @@ func etcdArguments() []string {
 }
 
 func (c *ControlPlane) serverArguments() []string {
-	return []string{
+	arguments := []string{
 		"--etcd-servers=" + etcdClientURL,
 		"--bind-address=" + c.config.Address,
 		"--secure-port=" + strconv.Itoa(c.port.number),
@@ -56,10 +56,7 @@ func (c *ControlPlane) serverArguments() []string {
 		"--permit-port-sharing=true",
 		"--advertise-address=" + c.config.AdvertiseAddress,
 		"--service-cluster-ip-range=" + c.config.ServiceCIDRs,
-		"--authorization-mode=RBAC",
 		"--allow-privileged=true",
-		// Pods need no service account here: nothing would make the default one.
-		"--disable-admission-plugins=ServiceAccount",
 		"--client-ca-file=" + caFile,
 		"--cert-dir=.",
 		"--tls-cert-file=" + servingCertificateFile,
@@ -69,4 +66,18 @@ func (c *ControlPlane) serverArguments() []string {
 		"--service-account-signing-key-file=" + serviceAccountKeyFile,
 		"--profiling=false",
 	}
+	if c.config.WholeCluster {
+		return append(arguments,
+			"--authorization-mode=Node,RBAC",
+			"--enable-admission-plugins=NodeRestriction",
+			"--kubelet-client-certificate="+kubeletClientCertificateFile,
+			"--kubelet-client-key="+kubeletClientKeyFile,
+			"--kubelet-preferred-address-types=InternalIP",
+		)
+	}
+	return append(arguments,
+		"--authorization-mode=RBAC",
+		// Pods need no service account here: nothing would make the default one.
+		"--disable-admission-plugins=ServiceAccount",
+	)
 }

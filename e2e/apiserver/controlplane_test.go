@@ -88,6 +88,33 @@ func TestControlPlaneKubeconfigs(t *testing.T) {
 	}
 }
 
+func TestControlPlaneOfAWholeClusterLetsNodesDoWhatNodesMay(t *testing.T) {
+	t.Parallel()
+	plane := startControlPlane(t, ControlPlaneConfig{WholeCluster: true})
+	path, err := plane.Kubeconfig("system:node:node1", "system:nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := newClient(t, config).CoreV1().Nodes()
+	own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
+	if _, err := nodes.Create(t.Context(), own, metav1.CreateOptions{}); err != nil {
+		t.Errorf("a node makes its own object: %v", err)
+	}
+	other := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node2"}}
+	if _, err := nodes.Create(t.Context(), other, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a node makes another's object: error is %v, want forbidden", err)
+	}
+	for _, file := range []string{plane.CAFile(), plane.ServiceAccountKeyFile()} {
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestControlPlaneStopLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

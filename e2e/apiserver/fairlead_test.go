@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -42,6 +44,8 @@ type cluster struct {
 func newCluster(t *testing.T, variant string) *cluster {
 	t.Helper()
 	s := site.New(t, variant)
+	// A client that has not reached an API server for a while waits for up to a minute before it tries again.
+	s.Patience = lab.Patience(2 * time.Minute)
 	plane := s.ControlPlane()
 	client, err := kubernetes.NewForConfig(plane.RESTConfig())
 	if err != nil {
@@ -342,5 +346,91 @@ func TestATakenHealthCheckPortIsAnEventOnTheService(t *testing.T) {
 			}
 		}
 		return fmt.Errorf("there are %d others", len(events.Items))
+	})
+}
+
+// TestAnOperatorSeesItInTheCluster looks at events on the Node, and at what a load balancer is told of a node that is about to go.
+func TestAnOperatorSeesItInTheCluster(t *testing.T) {
+	c := newCluster(t, "nft")
+	nodes := c.client.CoreV1().Nodes()
+	node, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.Node().Name}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.create(dualStack("web", 10))
+	c.start(site.ModeFlag("sync-period"), "1s")
+	c.answers("/readyz", 200)
+	c.answers("/healthz", 200)
+	c.event("Starting", "mode")
+
+	t.Log("drift")
+	if out, err := c.Node().Output(t.Context(), "iptables-nft", "-t", "filter", "-F", "FL-NO-ENDPOINTS"); err != nil {
+		t.Fatal(err, out)
+	}
+	c.event("DriftRepaired", "filter FL-NO-ENDPOINTS: the rules have been changed")
+
+	t.Log("the autoscaler marks the Node")
+	node.Spec.Taints = []corev1.Taint{{Key: "ToBeDeletedByClusterAutoscaler", Effect: corev1.TaintEffectNoSchedule}}
+	if node, err = nodes.Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.answers("/healthz", 503)
+	c.answers("/livez", 200)
+
+	t.Log("it changes its mind")
+	node.Spec.Taints = nil
+	if _, err = nodes.Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.answers("/healthz", 200)
+
+	t.Log("the Node is deleted")
+	if err := nodes.Delete(t.Context(), node.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.answers("/healthz", 503)
+	c.answers("/readyz", 200)
+}
+
+// event waits until there is one on the own Node.
+func (c *cluster) event(reason, words string) {
+	c.t.Helper()
+	c.Eventually("the event "+reason, func() error {
+		events, err := c.client.CoreV1().Events("").List(c.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Node,involvedObject.name=" + c.Node().Name})
+		if err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == reason && strings.Contains(e.Message, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d others", len(events.Items))
+	})
+}
+
+// answers waits until Fairlead's health server answers with a status.
+func (c *cluster) answers(path string, status int) {
+	c.t.Helper()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return c.Node().DialContext(ctx, network, address)
+		},
+	}}
+	c.Eventually(fmt.Sprintf("%s answers %d", path, status), func() error {
+		request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://127.0.0.1:10256"+path, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != status {
+			return fmt.Errorf("got %d", response.StatusCode)
+		}
+		return nil
 	})
 }

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// KubernetesProgram returns the path of kube-apiserver or kube-proxy: where the
-// environment says (KUBE_APISERVER, KUBE_PROXY), else where hack/kube/build.sh
+// KubernetesProgram returns the path of kube-apiserver, kube-proxy or another
+// of Kubernetes' programs: where the environment says (KUBE_APISERVER, KUBE_PROXY), else where hack/kube/build.sh
 // puts it. The error says how to build it.
 func KubernetesProgram(name string) (string, error) {
 	path := os.Getenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	if path == "" {
-		cache, err := cacheDir()
+		cache, err := CacheDir()
 		if err != nil {
 			return "", fmt.Errorf("find the cache with %s: %w", name, err)
 		}
@@ -30,7 +30,8 @@ func KubernetesProgram(name string) (string, error) {
 	return path, nil
 }
 
-func cacheDir() (string, error) {
+// CacheDir is the folder of what the scripts in hack build and keep.
+func CacheDir() (string, error) {
 	if cache := os.Getenv("FAIRLEAD_CACHE"); cache != "" {
 		return cache, nil
 	}

@@ -19,8 +19,11 @@ const Node = servicetest.Node
 // Pods are the addresses of all pods, the lab's among them. A hundred thousand need more than the usual /16.
 var Pods = netip.MustParsePrefix("10.240.0.0/12")
 
-// podsPerNode is about what kubelet admits.
-const podsPerNode = 100
+// podsPerNode is about what kubelet admits. In a cluster of more than mostNodes there are more on each.
+const (
+	podsPerNode = 100
+	mostNodes   = 2048
+)
 
 // Service is one Service of a made-up cluster, with one port.
 type Service struct {
@@ -41,7 +44,7 @@ type Cluster []Service
 // NewCluster makes up so many Services with so many endpoints each, always the same ones. Each endpoint is a pod of its own.
 func NewCluster(services, endpoints int) Cluster {
 	c := make(Cluster, services)
-	nodes := max(2, services*endpoints/podsPerNode)
+	nodes := min(mostNodes, max(2, services*endpoints/podsPerNode))
 	for i, ip := range clusterIPs(services) {
 		c[i] = Service{Name: fmt.Sprintf("service-%05d", i), Address: netip.AddrPortFrom(ip, 80)}
 		for j := range endpoints {

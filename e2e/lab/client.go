@@ -126,6 +126,37 @@ type Conn struct {
 	reset bool
 }
 
+// Flow asks a Server over UDP and keeps the socket, to ask again from the same
+// port.
+func (h *Host) Flow(ctx context.Context, to netip.AddrPort, opts ...AskOption) (*Conn, error) {
+	c, err := h.open(ctx, "udp", to, opts)
+	if err != nil {
+		return nil, fmt.Errorf("ask udp %s from %s, source port %d: %w", to, h.Name, c.Answer.Client.Port(), classify(err))
+	}
+	return c, nil
+}
+
+// Again asks once more on a Flow, and waits as Echo does.
+func (c *Conn) Again(ctx context.Context) (Answer, error) {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	if err := c.conn.SetReadDeadline(time.Time{}); err != nil {
+		return Answer{}, err
+	}
+	start := time.Now()
+	if _, err := c.conn.Write([]byte("?\n")); err != nil {
+		return Answer{}, fmt.Errorf("ask again: %w", classify(err))
+	}
+	line, err := c.readLine(ctx)
+	if err != nil {
+		return Answer{}, fmt.Errorf("ask again: %w", classify(err))
+	}
+	var a Answer
+	a.Server, a.Client, err = parseAnswer(line)
+	a.Took = time.Since(start)
+	return a, err
+}
+
 // Connect opens a TCP connection to a Server and keeps it. Context and timeout
 // hold until the answer.
 func (h *Host) Connect(ctx context.Context, to netip.AddrPort, opts ...AskOption) (*Conn, error) {
@@ -176,9 +207,10 @@ func (c *Conn) begin(ctx context.Context, network string) error {
 }
 
 // Echo sends a line of text on the connection and waits for the server to
-// send it back, until the context's deadline or for AnswerTimeout.
+// send it back, until the context's deadline, or for AnswerTimeout where it has
+// none.
 func (c *Conn) Echo(ctx context.Context, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
+	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	if _, err := c.conn.Write([]byte(text + "\n")); err != nil {
 		return fmt.Errorf("echo: %w", classify(err))
@@ -191,6 +223,13 @@ func (c *Conn) Echo(ctx context.Context, text string) error {
 		return fmt.Errorf("echo: sent %q, got back %q", text+"\n", line)
 	}
 	return nil
+}
+
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, AnswerTimeout)
 }
 
 func (c *Conn) readLine(ctx context.Context) (string, error) {

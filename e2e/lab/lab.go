@@ -23,7 +23,7 @@ import (
 
 // Options are the choices in a topology. The zero value is the standard one.
 type Options struct {
-	// Nodes is the number of nodes, two if zero, at most three.
+	// Nodes is the number of nodes, two if zero, at most nine.
 	Nodes int
 }
 

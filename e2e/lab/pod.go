@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // placement is a node's number and what of its pod networks is in use, or a
@@ -23,12 +20,16 @@ const manySize = 1 << 14
 
 // podNetworks are the prefixes routed to a node: that of its pods in each
 // family, and the one for AddAddresses, which in IPv6 is part of the former.
+// A node beyond manyNodes has none of the latter.
 func podNetworks(node int) []netip.Prefix {
-	return []netip.Prefix{
+	networks := []netip.Prefix{
 		netip.MustParsePrefix(fmt.Sprintf("10.244.%d.0/24", node)),
-		manyNetwork(node, IPv4),
 		netip.MustParsePrefix(fmt.Sprintf("fd00:10:244:%d::/64", node)),
 	}
+	if node <= manyNodes {
+		networks = append(networks, manyNetwork(node, IPv4))
+	}
+	return networks
 }
 
 // podAddresses returns an address in a node's pod network. The node has the
@@ -141,19 +142,7 @@ func (h *Host) addBlock(node *Host, block netip.Prefix, f Family) error {
 	if err := h.SetSysctl("ipv6/ip_nonlocal_bind", "1"); err != nil {
 		return err
 	}
-	err := h.route(func(nl *netlink.Handle) error {
-		lo, err := nl.LinkByName("lo")
-		if err != nil {
-			return fmt.Errorf("find link lo: %w", err)
-		}
-		return replaceRoute(nl, block, netlink.Route{
-			Type:      unix.RTN_LOCAL,
-			Table:     unix.RT_TABLE_LOCAL,
-			Scope:     netlink.SCOPE_HOST,
-			LinkIndex: lo.Attrs().Index,
-		})
-	})
-	if err != nil {
+	if err := h.AddLocal(block); err != nil {
 		return err
 	}
 	return node.AddRoute(block, h.Address(f))
@@ -165,6 +154,9 @@ func (l *Lab) takeBlock(pod *Host, n int) (first, size int, err error) {
 	node := pod.place.node
 	if node == nil {
 		return 0, 0, fmt.Errorf("%s is no pod", pod.Name)
+	}
+	if node.place.number > manyNodes {
+		return 0, 0, fmt.Errorf("only the first %d nodes have room for such addresses, not %s", manyNodes, node.Name)
 	}
 	if n < 1 || n >= manySize {
 		return 0, 0, fmt.Errorf("want 1 to %d addresses", manySize-1)

@@ -17,6 +17,11 @@ const (
 	// ports of the programs under test.
 	firstSourcePort = 11000
 	lastSourcePort  = 29999
+
+	// FirstClientPort and LastClientPort are the same range, for tests that
+	// choose source ports themselves.
+	FirstClientPort = firstSourcePort
+	LastClientPort  = lastSourcePort
 )
 
 // nextPort is a source port that the host has not used for the longest time.

@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxNodes is how many nodes have room for manyNetwork in 10.244.0.0/16.
-const maxNodes = 3
+// maxNodes is how many nodes the addresses on the backbone have room for, and manyNodes how many of them have room for manyNetwork
+// in 10.244.0.0/16.
+const (
+	maxNodes  = 9
+	manyNodes = 3
+)
 
 const bridge = "br0"
 
@@ -154,7 +158,7 @@ func (h *Host) plug(name, bridge string) error {
 func (l *Lab) routePods() error {
 	for _, h := range l.hosts {
 		for _, node := range l.Nodes {
-			if h == node {
+			if h == node || h.place.node != nil { // a pod goes by way of its node
 				continue
 			}
 			for _, p := range podNetworks(node.place.number) {

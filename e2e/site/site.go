@@ -23,7 +23,7 @@ import (
 // PodCIDRs are the addresses of the lab's pods.
 const PodCIDRs = "10.244.0.0/16,fd00:10:244::/48"
 
-// patience is how long a change may take to show.
+// patience is how long a change may take to show, unless a Site says otherwise.
 var patience = lab.Patience(60 * time.Second)
 
 // Site is a lab with Fairlead on its first node.
@@ -35,6 +35,8 @@ type Site struct {
 	Manifests string
 	// Log is what Fairlead has said.
 	Log Log
+	// Patience is how long a change may take to show.
+	Patience time.Duration
 
 	t       *testing.T
 	process *lab.Process
@@ -47,7 +49,7 @@ func New(t *testing.T, variant string) *Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Site{Lab: l, t: t, Variant: variant, Manifests: t.TempDir()}
+	s := &Site{Lab: l, t: t, Variant: variant, Manifests: t.TempDir(), Patience: patience}
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -156,7 +158,7 @@ func apiVersion(o runtime.Object) string {
 // Eventually tries until it goes well.
 func (s *Site) Eventually(what string, try func() error) {
 	s.t.Helper()
-	s.Within(patience, what, try)
+	s.Within(s.Patience, what, try)
 }
 
 // Within is Eventually with a limit of its own.
@@ -225,6 +227,13 @@ func (s *Site) Rules(f lab.Family) string {
 		program = "ip6tables-" + s.Variant + "-save"
 	}
 	out, err := s.Node().Output(context.Background(), program)
+	for range 5 {
+		if err == nil {
+			break
+		}
+		// What changes meanwhile can make it fail; see xtables.Steadily.
+		out, err = s.Node().Output(context.Background(), program)
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}

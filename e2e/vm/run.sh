@@ -6,6 +6,7 @@
 #   VM_CPUS=2  VM_MEMORY=2048 (MiB)
 #   VM_TIMEOUT=600     seconds from the start, then the exit status is 124
 #   VM_SHARE=FOLDER    what the command changes in this one stays
+#   VM_NET=TAP         an interface of the network namespace that the script runs in: what the VM calls eth0
 #   VM_ACCEL=kvm       with the processor's support, where that works; otherwise all is emulated, ten times as slow
 # Where the virtual machine itself fails, twice, the exit status is 125. It ends when the program that started this script ends.
 set -uo pipefail
@@ -16,6 +17,7 @@ version=${VM_KERNEL:-6.1}
 memory=${VM_MEMORY:-2048}
 timeout=${VM_TIMEOUT:-600}
 share=${VM_SHARE:-}
+net=${VM_NET:-}
 # With a thread for each processor, QEMU 7.2 can go on executing a breakpoint that the kernel has already taken out of its code again
 # (text_poke_bp): all processors then spin in exc_int3 for ever. One thread for all is no slower beside other tests.
 accel=${VM_ACCEL:-tcg,thread=single,tb-size=256}
@@ -83,12 +85,13 @@ output() {
 # start starts the VM. Its clock is one that the VM's kernel need not measure first: on a busy host it takes the processor's for
 # half or twice as fast as it is.
 start() {
-	local shared=()
+	local shared=() network=()
 	serve_files root / always
 	if [ -n "$share" ]; then
 		serve_files share "$share" auto
 		shared=(-chardev "socket,id=share,path=$job/share.socket" -device "vhost-user-fs-pci,chardev=share,tag=share")
 	fi
+	[ -z "$net" ] || network=(-netdev "tap,id=net,ifname=$net,script=no,downscript=no" -device "virtio-net-pci,netdev=net,romfile=")
 	background qemu-system-x86_64 -M pc,usb=off,vmport=off -accel "$accel" -cpu max,la57=off -smp "${VM_CPUS:-2}" -m "$memory" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
@@ -99,7 +102,7 @@ start() {
 		-chardev "file,id=err,path=$job/err" -device virtserialport,chardev=err,name=err \
 		-chardev "file,id=status,path=$job/status" -device virtserialport,chardev=status,name=status \
 		-chardev "socket,id=root,path=$job/root.socket" -device vhost-user-fs-pci,chardev=root,tag=root,queue-size=1024 \
-		"${shared[@]}" </dev/null >"$job/qemu.log" 2>&1
+		"${shared[@]}" "${network[@]}" </dev/null >"$job/qemu.log" 2>&1
 	qemu=$!
 }
 
