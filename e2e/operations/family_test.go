@@ -1,0 +1,50 @@
+package operations
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
+)
+
+// withoutIP6Tables runs Fairlead where ip6tables can do nothing, as on a kernel with IPv6 and without its packet filter: what is said
+// then, and the exit status, are those of iptables 1.8.
+func withoutIP6Tables(t *testing.T, s *site.Site, flags ...string) {
+	t.Helper()
+	programs := t.TempDir()
+	const program = "#!/bin/sh\necho \"ip6tables-restore: unable to initialize table 'nat'\" >&2\nexit 3\n"
+	if err := os.WriteFile(filepath.Join(programs, "ip6tables-"+s.Variant+"-restore"), []byte(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"PATH=" + programs + ":" + os.Getenv("PATH"), site.Program, "--hostname-override", s.Node().Name,
+		"--manifests", s.Manifests, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant, "--conntrack-max-per-core", "0"}, flags...)
+	if _, err := s.Node().StartProcess("env", args, &s.Log); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAKernelWithoutIP6TablesServesIPv4(t *testing.T) {
+	s := site.New(t, "legacy")
+	server := s.Pod(s.Nodes[1], "server", 8080)
+	client := s.Pod(s.Node(), "client", 9000)
+	s.Write("web", servicetest.Service("web", site.ClusterIP(lab.IPv4, 10).String(), "80"),
+		site.Slice(lab.IPv4, "web", "8080", site.At(lab.IPv4, server, s.Nodes[1])))
+	withoutIP6Tables(t, s, "--iptables-sync-period", "5s")
+	s.Says("Synced for the first time")
+	s.Answers(client, "tcp", vip(lab.IPv4))
+	s.Says("unable to initialize table 'nat'")
+	for _, path := range []string{"/readyz", "/healthz", "/livez"} {
+		answers(t, s, healthzPort, path, http.StatusOK)
+	}
+
+	s.Write("six", site.DualStack("six", 11, "80"))
+	answers(t, s, healthzPort, "/livez", http.StatusServiceUnavailable, `"IPv6":{"lastUpdated":`, `"healthy":false`)
+	s.Answers(client, "tcp", vip(lab.IPv4))
+	if n := s.Log.Count("Could not sync the rules"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
