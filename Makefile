@@ -22,7 +22,7 @@ VM_TEST      = VM_TIMEOUT=$(1) $(IPVS) $(E2E) -parallel 1 -timeout $(2) -exec $(
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/fairlead
@@ -89,6 +89,7 @@ fuzz: ## Fuzz everything that parses, each with FUZZ inputs
 	$(GO) test ./pkg/source -run '^$$' -fuzz FuzzParseManifest -fuzztime $(FUZZ)
 	$(GO) test ./pkg/xtables -run '^$$' -fuzz FuzzReadSaved -fuzztime $(FUZZ)
 	$(GO) test ./pkg/conntrack -run '^$$' -fuzz FuzzFlowsAreReadFromAnything -fuzztime $(FUZZ)
+	$(GO) test ./pkg/config -run '^$$' -fuzz FuzzFilesAreReadWhateverTheyHold -fuzztime $(FUZZ)
 	$(GO) test ./e2e/tracer -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZ)
 
 .PHONY: bench
@@ -114,3 +115,25 @@ lint: ## Check formatting and style
 .PHONY: clean
 clean: ## Remove what was built here
 	rm -rf bin
+
+# What follows needs more than make test installs, and is part of neither make test nor .ci/run.
+
+.PHONY: image
+image: ## Build the container image as bin/fairlead-image.tar, without a registry (root; installs what is missing)
+	hack/image/build.sh bin/fairlead-image.tar
+
+.PHONY: test-image
+test-image: ## Build the container image, look at what is in it and run it (root; installs what is missing)
+	hack/install.sh buildah debootstrap iproute2
+	$(GO) test -count 1 -timeout 40m ./hack/image
+
+.PHONY: manifests
+manifests: ## Check manifests/: overlays and chart against the API's types, Fairlead and each other; scripts for kind (installs what is missing)
+	hack/install.sh shellcheck
+	shellcheck hack/image/*.sh hack/kind/*.sh
+	cd hack/manifests && $(GO) vet ./... && $(GO) test -count 1 ./...
+	$(GO) test -count 1 ./hack/kind
+
+.PHONY: kind
+kind: ## Make a kind cluster that has Fairlead instead of kube-proxy (needs docker, kind and kubectl)
+	hack/kind/up.sh
