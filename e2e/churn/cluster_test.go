@@ -1,7 +1,6 @@
 package churn
 
 import (
-	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +24,6 @@ type cluster struct {
 
 func newCluster(t *testing.T, variant string) *cluster {
 	t.Helper()
-	ownLock(t, "fairlead")
 	s := site.New(t, variant)
 	plane := s.ControlPlane()
 	// Protobuf, as the clients share the machine with what is measured.
@@ -41,15 +39,6 @@ func newCluster(t *testing.T, variant string) *cluster {
 		c.register(node)
 	}
 	return c
-}
-
-// ownLock gives the programs that are started from now on an xtables lock of their own. The usual one is a file that all network
-// namespaces of the machine share, so that everybody's iptables would wait for everybody else's.
-func ownLock(t *testing.T, name string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name+".lock")
-	t.Setenv("XTABLES_LOCKFILE", file)
-	return file
 }
 
 // register makes the Node object of a node.

@@ -32,7 +32,6 @@ var flapping = lab.Addresses{IPv4: netip.MustParseAddr("198.51.100.7"), IPv6: ne
 // not sync for each change, but wait until the addresses are quiet. With a minimum sync period of 0, nothing else limits its syncs.
 func TestInterfaceFlaps(t *testing.T) {
 	site.ForEachVariant(t, func(t *testing.T, variant string) {
-		ownLock(t, "fairlead")
 		s := site.New(t, variant)
 		pod := s.Pod(s.Nodes[1], "pod", 8080)
 		svc := site.DualStack("web", 10, "tcp:80=30080")
