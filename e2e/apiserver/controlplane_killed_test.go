@@ -8,11 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/e2e/lab"
 )
 
 // patience only ends a test that fails: what it waits for takes milliseconds.
@@ -21,45 +22,18 @@ const patience = 60 * time.Second
 // When this process is killed, the kernel kills the children of a control plane
 // on loopback.
 func TestControlPlaneEndsWithItsProcess(t *testing.T) {
-	const inChild = "APISERVER_TEST_KILLED"
-	if os.Getenv(inChild) != "" {
+	// This test needs no Fairlead, so TestMain need not build one in the child process.
+	t.Setenv("FAIRLEAD_PROGRAM", "none")
+	err := lab.KilledWithParent(t.Name(), func() (int, error) {
 		child := exec.Command("sleep", "1000")
 		if err := NewControlPlane(ControlPlaneConfig{}).config.Start(child); err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
-		fmt.Printf("pid %d\n", child.Process.Pid)
-		_ = child.Wait()
-		return
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	// This test needs no Fairlead, so TestMain need not build one.
-	cmd.Env = append(os.Environ(), inChild+"=1", "FAIRLEAD_PROGRAM=none")
-	stdout, err := cmd.StdoutPipe()
+		return child.Process.Pid, nil
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	lines := bufio.NewScanner(stdout)
-	for pid == 0 && lines.Scan() {
-		_, _ = fmt.Sscanf(lines.Text(), "pid %d", &pid)
-	}
-	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	_ = cmd.Wait()
-	if pid == 0 {
-		t.Fatal("the child started no process")
-	}
-	eventually(t, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return nil // a zombie has ended, too
-		}
-		return fmt.Errorf("process %d still runs", pid)
-	})
 }
 
 // A child of a control plane on loopback outlives the thread that called Start.

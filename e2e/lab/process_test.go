@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -129,12 +128,11 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// waitGone waits for a process to end; a zombie nobody waits for has ended.
+// waitGone waits for a process to end.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	settle(t, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
+		if hasEnded(pid) {
 			return nil
 		}
 		return fmt.Errorf("process %d still runs", pid)
@@ -143,37 +141,15 @@ func waitGone(t *testing.T, pid int) {
 
 // When this process is killed, the kernel kills what it started.
 func TestKilled(t *testing.T) {
-	const inChild = "LAB_TEST_KILLED"
-	if os.Getenv(inChild) != "" {
+	err := KilledWithParent(t.Name(), func() (int, error) {
 		l := newLab(t)
 		p, err := newPod(t, l, l.Nodes[0], "pod").StartProcess("sleep", []string{"100"}, nil)
 		if err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
-		fmt.Printf("pid %d\n", p.Pid())
-		<-p.Done()
-		return
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), inChild+"=1")
-	stdout, err := cmd.StdoutPipe()
+		return p.Pid(), nil
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	lines := bufio.NewScanner(stdout)
-	for pid == 0 && lines.Scan() {
-		_, _ = fmt.Sscanf(lines.Text(), "pid %d", &pid)
-	}
-	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	_ = cmd.Wait()
-	if pid == 0 {
-		t.Fatal("the child started no process")
-	}
-	waitGone(t, pid)
 }
