@@ -155,11 +155,11 @@ func TestDamageIsRepairedAndNamed(t *testing.T) {
 	state := s.kernel.mustState()
 	for _, d := range s.damages(one) {
 		t.Run(d.name, func(t *testing.T) {
-			log, before := len(s.Log.String()), stamp()
+			log, before := len(s.Log.String()), site.Stamp()
 			if err := d.do(); err != nil {
 				t.Fatal(err)
 			}
-			s.repaired(t, before, stamp(), d.everyTime())
+			s.repaired(t, before, site.Stamp(), d.everyTime())
 			if diff := cmp.Diff(state, s.kernel.mustState()); diff != "" {
 				t.Errorf("the kernel has (-before +after):\n%s", diff)
 			}

@@ -36,7 +36,7 @@ func TestAConnectionIsKeptForTheDrainTimeoutAtMost(t *testing.T) {
 		}
 		return nil
 	})
-	s.verified(2)
+	s.Verified(2)
 	if err := s.webHasWeight("tcp", one, -1); err != nil {
 		t.Errorf("two verifications after the drain timeout: %v", err)
 	}

@@ -8,14 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 )
-
-// stamp is the time in the format of Fairlead's log. Stamps are compared as text. The order of log lines and what a test does is by their
-// stamps, as lines may arrive late.
-func stamp() string { return time.Now().Format("0102 15:04:05.000000") }
 
 // verification is a comparison of the kernel with what it should hold, as Fairlead has logged it.
 type verification struct {

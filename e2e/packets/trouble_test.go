@@ -180,7 +180,7 @@ func TestMissingIPTablesIsNamedAndWaitedFor(t *testing.T) {
 	programs := t.TempDir()
 	command := s.Node().Command(t.Context(), site.Program, "--manifests", s.Manifests, "--hostname-override", s.Node().Name,
 		"--conntrack-max-per-core", "0", "--proxy-mode", site.Mode, "-v", "4", site.ModeFlag("sync-period"), "1s", site.ModeFlag("min-sync-period"), "100ms")
-	command.Env = []string{"PATH=" + programs}
+	command.Env = append(os.Environ(), "PATH="+programs) // not without TZ, which the stamps in the log depend on
 	command.Stdout, command.Stderr = &s.Log, &s.Log
 	if err := s.Node().Start(command); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -201,18 +202,22 @@ func (s *Site) Verified(times int) { s.t.Helper(); s.logsMore("Verified", times)
 // FailedToSync waits until Fairlead has tried in vain to sync so many times more, for each family.
 func (s *Site) FailedToSync(times int) { s.t.Helper(); s.logsMore("Sync failed", times) }
 
-// logsMore waits until a message has been logged so many times more, for each family.
+// logsMore waits until a message has been logged so many times more, for each family. What was logged before counts by its time, not by
+// when it arrives here.
 func (s *Site) logsMore(message string, times int) {
 	s.t.Helper()
-	count := func(f lab.Family) int { return s.Log.Count(fmt.Sprintf("%q family=%q", message, f)) }
-	before := map[lab.Family]int{}
-	for _, f := range lab.Families {
-		before[f] = count(f)
-	}
+	since := Stamp()
 	s.Eventually(fmt.Sprintf("%q is logged %d times more", message, times), func() error {
 		for _, f := range lab.Families {
-			if n := count(f) - before[f]; n < times {
-				return fmt.Errorf("%s: %d times", f, n)
+			pattern := regexp.MustCompile(fmt.Sprintf(`(?m)^[IE](\d{4} [\d:.]+) .*%q family=%q`, message, f))
+			n := 0
+			for _, line := range pattern.FindAllStringSubmatch(s.Log.String(), -1) {
+				if line[1] >= since {
+					n++
+				}
+			}
+			if n < times {
+				return fmt.Errorf("%s: %d times since %s", f, n, since)
 			}
 		}
 		return nil
