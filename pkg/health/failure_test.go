@@ -1,9 +1,13 @@
 package health
 
 import (
+	"bytes"
 	"fmt"
+	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,11 +45,16 @@ func TestOccupiedPort(t *testing.T) {
 
 func TestOccupiedPortIsTriedAgainByItself(t *testing.T) {
 	n := newNode(t, service.IPv4, Options{})
+	var attempts atomic.Int32
+	n.servers.listen = func(family service.Family, at netip.AddrPort, handler http.Handler) (*listener, error) {
+		attempts.Add(1)
+		return listen(family, at, handler)
+	}
 	blocker, port := n.occupy()
 	if err := n.sync(checkOf("web", port, 1)); err == nil {
 		t.Fatal("no error for an occupied port")
 	}
-	time.Sleep(10 * n.servers.pause) // some attempts that fail
+	eventually(t, "three more attempts have failed", func() bool { return attempts.Load() > 4 })
 	blocker.Close()
 	eventually(t, "the Service has its port", func() bool { return n.open(port) })
 	n.wantAnswerOf("web", port)
@@ -65,12 +74,19 @@ func TestNobodyTriesForAServiceThatIsGone(t *testing.T) {
 			if err := n.sync(checkOf("web", port, 1)); err == nil {
 				t.Fatal("no error for an occupied port")
 			}
+			eventually(t, "the port is tried again", retrying)
 			n.mustSync(after(n.freePort())...)
+			eventually(t, "the port is not tried any more", func() bool { return !retrying() })
 			blocker.Close()
-			time.Sleep(10 * n.servers.pause)
 			n.wantAnswerOf("", port)
 		})
 	}
+}
+
+// retrying reports whether a goroutine tries to open ports again, of whatever Servers.
+func retrying() bool {
+	stacks := make([]byte, 1<<20)
+	return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("health.(*Servers).retry("))
 }
 
 func TestEachFailureIsToldOnceAndLeavesOtherAddressesAlone(t *testing.T) {

@@ -21,7 +21,7 @@ func (s *Servers) open(c *check) *failure {
 		if c.listeners[address] != nil {
 			continue
 		}
-		l, err := listen(s.family, netip.AddrPortFrom(address, c.port), &c.answer)
+		l, err := s.listen(s.family, netip.AddrPortFrom(address, c.port), &c.answer)
 		switch {
 		case err == nil:
 			c.listeners[address] = l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type Servers struct {
 	family service.Family
 	opts   Options
 	pause  time.Duration // before the first retry
+	listen func(service.Family, netip.AddrPort, http.Handler) (*listener, error)
 
 	mu        sync.Mutex
 	checks    map[types.NamespacedName]*check // all that are wanted, whether they listen or not
@@ -47,7 +49,7 @@ func New(family service.Family, opts Options) *Servers {
 	if opts.Healthy == nil {
 		opts.Healthy = func() bool { return true }
 	}
-	return &Servers{family: family, opts: opts, pause: firstPause, checks: map[types.NamespacedName]*check{}}
+	return &Servers{family: family, opts: opts, pause: firstPause, listen: listen, checks: map[types.NamespacedName]*check{}}
 }
 
 // Synced listens on the ports of is.HealthChecks and on no others. A port that cannot be had is an error and does not keep the
