@@ -18,6 +18,8 @@ import (
 	"github.com/fairlead/fairlead/e2e/site"
 )
 
+const noIPVS = "the kernel has no IPVS"
+
 // TestAbsentIPVSIsNamedAndWaitedFor needs a kernel that has not loaded IPVS, and so is the first test of this package.
 func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	if loaded() {
@@ -32,7 +34,7 @@ func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	before := seen(t, s)
 	modules := withoutModules(t)
 	s.Start("--ipvs-strict-arp")
-	s.Says("the kernel has no IPVS: load its module on the node (modprobe ip_vs; in a container that needs the node's /lib/modules mounted), or use --proxy-mode=iptables")
+	s.Says(noIPVS + ": load its module on the node (modprobe ip_vs; in a container that needs the node's /lib/modules mounted), or use --proxy-mode=iptables")
 	// It says so once, after the first try, and does not log the others: reading all settings takes long enough to see what else it does.
 	waiting := seen(t, s)
 	s.Stop(syscall.SIGTERM)
@@ -52,7 +54,7 @@ func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	modules = withoutModules(t)
 	s.Start()
 	s.Eventually("it is said again", func() error {
-		if n := s.Log.Count("the kernel has no IPVS"); n != 2 {
+		if n := s.Log.CountErrors(noIPVS); n != 2 {
 			return fmt.Errorf("it is said %d times", n)
 		}
 		return nil
@@ -61,7 +63,7 @@ func TestAbsentIPVSIsNamedAndWaitedFor(t *testing.T) {
 	for _, f := range lab.Families {
 		s.Answers(client, "tcp", vip(f, 10, 80))
 	}
-	if n := s.Log.Count("the kernel has no IPVS"); n != 2 {
+	if n := s.Log.CountErrors(noIPVS); n != 2 {
 		t.Errorf("it is said %d times", n)
 	}
 }
