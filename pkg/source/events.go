@@ -46,7 +46,8 @@ func eventType(reason string) string {
 // Events implements Source. They go to the API server when it takes them, and are lost when it does not for long.
 func (s *APIServer) Events(ctx context.Context) Events {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: s.Client.CoreV1().Events("")})
+	events := &typedcorev1.EventSinkImpl{Interface: s.Client.CoreV1().Events("")}
+	broadcaster.StartRecordingToSink(&sink{EventSink: events, logger: klog.FromContext(ctx)})
 	return &recorded{s.NodeName, broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "fairlead", Host: s.NodeName})}
 }
 
