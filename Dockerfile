@@ -1,13 +1,13 @@
-# Fairlead's image, for linux/amd64 and linux/arm64:
+# Fairlead's image, for linux/amd64 and linux/arm64. `make image` builds it for this machine with Docker, Podman or Buildah. By hand:
 #
 #   docker build -t fairlead .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/fairlead:VERSION --build-arg VERSION=VERSION --push .
 #
-# hack/image/build.sh builds it where there is no registry to take the bases from.
+# hack/image/build.sh builds it without a registry, on base images made from Debian's packages.
 
-# Compiled on the machine's own platform, whichever the image is for.
+# The compiler always runs on the build machine's own platform and cross-compiles for the target.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
-# How go builds, and from where, as far as the machine has its own mind about it. It does not reach the image.
+# Go settings of the build machine, for builds without network access. They do not reach the final image.
 ARG GOFLAGS
 ARG GOPROXY
 ARG GOSUMDB
@@ -25,20 +25,23 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     -ldflags "-s -w -X github.com/fairlead/fairlead/pkg/fairlead.release=$VERSION" -o /fairlead ./cmd/fairlead
 
 FROM debian:bookworm-slim
-# iptables: both variants, legacy and nft; Fairlead finds out which one the node uses. kmod: legacy iptables loads its modules
-# by modprobe, in the privileged init container.
+# iptables has both variants, legacy and nft; Fairlead detects which one the node uses. ipset is for inspecting the sets of IPVS mode.
+# kmod is for the privileged init container: legacy iptables loads its kernel modules with modprobe. Nothing in the image needs a
+# shell at run time.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends iptables kmod \
+    && apt-get install -y --no-install-recommends iptables ipset kmod \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 COPY --from=build /fairlead /usr/local/bin/fairlead
+# The path in kubeadm's DaemonSet, so that replacing the image is enough there.
+RUN ln -s fairlead /usr/local/bin/kube-proxy
 ARG VERSION
 LABEL org.opencontainers.image.title="Fairlead" \
-      org.opencontainers.image.description="Forwards the traffic of Kubernetes Services on a node, in place of kube-proxy" \
+      org.opencontainers.image.description="kube-proxy replacement with iptables and IPVS modes" \
       org.opencontainers.image.source="https://github.com/fairlead/fairlead" \
       org.opencontainers.image.documentation="https://github.com/fairlead/fairlead/blob/main/docs/install.md" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION"
-# Not USER: legacy iptables takes /run/xtables.lock, which is root's on the node, and file capabilities would not outlive
-# allowPrivilegeEscalation: false. Root here means CAP_NET_ADMIN and CAP_NET_RAW, where it runs as manifests/ have it.
+# The user stays root: /run/xtables.lock on the node belongs to root, and file capabilities have no effect with
+# allowPrivilegeEscalation: false. In manifests/, root has no capabilities but CAP_NET_ADMIN and CAP_NET_RAW.
 ENTRYPOINT ["fairlead"]
 CMD ["run"]

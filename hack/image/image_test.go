@@ -1,14 +1,16 @@
-// Package image tests the image that the Dockerfile makes, as build.sh makes it (`make test-image`; root). FAIRLEAD_IMAGE=FILE tests one
-// that has been built already.
+// Package image builds the container image with build.sh and tests it (`make test-image`; root). FAIRLEAD_IMAGE=FILE tests an image that
+// is already built.
 package image
 
 import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +19,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
-// most is how large the image may be, compressed.
-const most = 60 << 20
+// most is the limit of the compressed size in bytes.
+const most = 60_000_000
 
-// archive is the unpacked archive; root the image's files.
+// archive is the unpacked archive, root holds the files of the image.
 var archive, root string
 
 func TestMain(m *testing.M) {
@@ -62,10 +71,26 @@ func run(m *testing.M) (int, error) {
 			return 0, fmt.Errorf("layer %s: %w", layer.Digest, err)
 		}
 	}
+	if err := prepareRoot(); err != nil {
+		return 0, err
+	}
 	return m.Run(), nil
 }
 
-// descriptor names a blob of the archive.
+// prepareRoot removes the shells, as nothing in the image may need one at run time, and makes what a container runtime mounts over.
+func prepareRoot() error {
+	for _, shell := range []string{"sh", "dash", "bash", "rbash"} {
+		if err := os.Remove(filepath.Join(root, "usr/bin", shell)); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "manifests"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, "run/xtables.lock"), nil, 0o600)
+}
+
+// descriptor refers to a blob of the archive.
 type descriptor struct {
 	Digest      string
 	Size        int64
@@ -121,7 +146,7 @@ func blob(digest string) string {
 	return filepath.Join(archive, "blobs", strings.ReplaceAll(digest, ":", "/"))
 }
 
-// unpack adds a layer to the root. What a layer takes away of those below it is taken away first.
+// unpack adds a layer to root. Files of lower layers that it deletes (whiteouts) are removed first.
 func unpack(layer string) error {
 	file, err := os.Open(layer)
 	if err != nil {
@@ -155,7 +180,7 @@ func unpack(layer string) error {
 	return nil
 }
 
-func TestTheImageIsSmall(t *testing.T) {
+func TestImageSize(t *testing.T) {
 	i, err := readImage()
 	if err != nil {
 		t.Fatal(err)
@@ -168,13 +193,13 @@ func TestTheImageIsSmall(t *testing.T) {
 		}
 		size += info.Size()
 	}
-	t.Logf("%.1f MB compressed", float64(size)/(1<<20))
+	t.Logf("%.1f MB compressed", float64(size)/1e6)
 	if size > most {
 		t.Errorf("%d bytes compressed, want at most %d", size, most)
 	}
 }
 
-func TestTheImageSaysWhatItIs(t *testing.T) {
+func TestImageMetadata(t *testing.T) {
 	i, err := readImage()
 	if err != nil {
 		t.Fatal(err)
@@ -193,8 +218,8 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// How this machine gets at modules is nobody else's business.
-func TestTheImageKeepsNothingOfTheBuild(t *testing.T) {
+// Go settings of the build machine may name private hosts.
+func TestImageHasNothingOfTheBuild(t *testing.T) {
 	i, err := readImage()
 	if err != nil {
 		t.Fatal(err)
@@ -211,12 +236,14 @@ func TestTheImageKeepsNothingOfTheBuild(t *testing.T) {
 	}
 }
 
-func TestProgramsRunInTheImage(t *testing.T) {
+func TestProgramsRunWithoutAShell(t *testing.T) {
 	tests := []struct {
 		command []string
 		want    string
 	}{
 		{[]string{"fairlead", "--version"}, "fairlead version "},
+		{[]string{"/usr/local/bin/kube-proxy", "--version"}, "fairlead version "},
+		{[]string{"ipset", "version"}, "ipset v"},
 		{[]string{"iptables-legacy", "--version"}, "(legacy)"},
 		{[]string{"ip6tables-legacy", "--version"}, "(legacy)"},
 		{[]string{"iptables-nft", "--version"}, "(nf_tables)"},
@@ -224,7 +251,7 @@ func TestProgramsRunInTheImage(t *testing.T) {
 		{[]string{"modprobe", "--version"}, "kmod"},
 	}
 	for _, test := range tests {
-		t.Run(test.command[0], func(t *testing.T) {
+		t.Run(filepath.Base(test.command[0]), func(t *testing.T) {
 			out, err := exec.CommandContext(t.Context(), "chroot", append([]string{root}, test.command...)...).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), test.want) {
 				t.Errorf("%v: %s", err, out)
@@ -233,95 +260,101 @@ func TestProgramsRunInTheImage(t *testing.T) {
 	}
 }
 
-// pod does what the DaemonSet's two containers do, and then what manifests/cleanup does, in a network of its own: the first one with all
-// privileges, the others with two capabilities to which nothing can be added, and a root and a /proc/sys that are read-only. What the
-// machine shares with all networks is left alone.
+// pod runs the image the way manifests/ do: first the privileged init container, then the main container, and after its end the one of
+// manifests/cleanup. The latter two have few capabilities, cannot gain any, and see a read-only root file system and a read-only
+// /proc/sys. Limits that the kernel has once for all network namespaces are not touched.
 const pod = `
 set -eu
-root=$1 variant=$2 examples=$3 init_log=$4
-settings="--manifests=/examples --hostname-override=node1 --iptables-variant=$variant --conntrack-max-per-core=0 --conntrack-min=0"
+root=$1 variant=$2 capabilities=$3 manifests=$4 init_log=$5 pod_cidrs=$6
+settings="--manifests=/manifests --hostname-override=node1 --cluster-cidr=$pod_cidrs --iptables-variant=$variant --conntrack-max-per-core=0 --conntrack-min=0"
 mount --make-rprivate /
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t tmpfs tmpfs "$root/dev"
 mknod -m 666 "$root/dev/null" c 1 3
-mkdir -p "$root/examples"
-mount --bind "$examples" "$root/examples"
+mount --bind "$manifests" "$root/manifests"
 mount -t tmpfs tmpfs /run
-touch /run/xtables.lock "$root/run/xtables.lock"
+touch /run/xtables.lock
 mount --bind /run/xtables.lock "$root/run/xtables.lock"
 mount -o remount,bind,ro "$root"
-ip link set lo up
+if chroot "$root" touch /written 2>/dev/null; then echo "the root file system is not read-only"; exit 1; fi
 chroot "$root" fairlead run --init-only $settings >"$init_log" 2>&1
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
 confined() {
-	chroot "$root" setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all --no-new-privs "$@"
+	chroot "$root" setpriv --bounding-set="-all,$capabilities" --inh-caps=-all --no-new-privs "$@"
 }
-trap : TERM # it is for the program, which is waited for
+trap : TERM # the signal is for Fairlead, the shell waits for its end
 confined fairlead run $settings
 confined fairlead cleanup
-for program in iptables ip6tables; do
-	if chroot "$root" "$program-$variant-save" | grep FL-; then exit 1; fi
+for program in iptables-legacy ip6tables-legacy iptables-nft ip6tables-nft; do
+	if chroot "$root" "$program-save" | grep FL-; then exit 1; fi
 done
 `
 
-func TestTwoCapabilitiesAndAReadOnlyRootAreEnough(t *testing.T) {
-	examples, err := filepath.Abs("../../examples")
-	if err != nil {
-		t.Fatal(err)
+func TestConfinedPodForwards(t *testing.T) {
+	tests := []struct{ name, variant, capabilities string }{
+		{"legacy, with the capabilities of the DaemonSet", "legacy", "+net_admin,+net_raw"},
+		{"nft, with the capabilities of the DaemonSet", "nft", "+net_admin,+net_raw"},
+		{"detected variant, with NET_ADMIN alone", "auto", "+net_admin"},
 	}
-	for _, variant := range []string{"legacy", "nft"} {
-		t.Run(variant, func(t *testing.T) {
-			var log bytes.Buffer
-			initLog := filepath.Join(t.TempDir(), "log")
-			cmd := exec.Command("unshare", "--mount", "--net", "sh", "-c", pod, "pod", root, variant, examples, initLog)
-			cmd.Stdout, cmd.Stderr = &log, &log
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			if err := cmd.Start(); err != nil {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := site.New(t, test.variant)
+			node := s.Node()
+			server, client := s.Pod(node, "server", 8080), s.Pod(node, "client", 8080)
+			service := site.DualStack("web", 10, "tcp:80/TCP=30080", "udp:80/UDP=30080")
+			service.Spec.Type = corev1.ServiceTypeNodePort
+			objects := []apiruntime.Object{service}
+			for _, f := range lab.Families {
+				slice := servicetest.Slice("web", fmt.Sprintf("web-%s", f), []string{"tcp:8080/TCP", "udp:8080/UDP"}, site.At(f, server, node))
+				objects = append(objects, slice)
+			}
+			s.Write("web.yaml", objects...)
+			process := start(t, s, test.variant, test.capabilities)
+			for _, network := range []string{"tcp", "udp"} {
+				for _, f := range lab.Families {
+					s.Answers(client, network, netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
+					s.Answers(node, network, netip.AddrPortFrom(site.ClusterIP(f, 10), 80))
+					s.Answers(s.Outside, network, node.AddrPort(f, 30080))
+				}
+			}
+			if err := syscall.Kill(-process.Pid(), syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			ended := make(chan error, 1)
-			go func() { ended <- cmd.Wait() }()
-			for deadline := time.Now().Add(2 * time.Minute); !served(cmd.Process.Pid, variant); time.Sleep(100 * time.Millisecond) {
-				select {
-				case err := <-ended:
-					prepared, _ := os.ReadFile(initLog)
-					t.Fatalf("it ends: %v\n%s%s", err, prepared, &log)
-				default:
-				}
-				if time.Now().After(deadline) {
-					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-					<-ended
-					t.Fatalf("no rules of my-service in two minutes\n%s", &log)
-				}
-			}
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-			if err := <-ended; err != nil {
-				t.Errorf("it ends with %v, or rules are left\n%s", err, &log)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if err := process.Wait(ctx); err != nil {
+				t.Errorf("Fairlead or its cleanup failed, or rules are left: %v", err)
 			}
 			for _, word := range []string{"permitted", "denied", "read-only"} {
-				if strings.Contains(strings.ToLower(log.String()), word) {
-					t.Errorf("something was refused:\n%s", &log)
+				if strings.Contains(strings.ToLower(s.Log.String()), word) {
+					t.Errorf("the log has %q", word)
 				}
 			}
 		})
 	}
 }
 
-// served reports whether a process's network has the rules of the examples, in both families.
-func served(pid int, variant string) bool {
-	for _, program := range []string{"iptables", "ip6tables"} {
-		out, err := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), "chroot", root, program+"-"+variant+"-save", "-t", "nat").Output()
-		if err != nil || !bytes.Contains(out, []byte("FL-S-my-service")) {
-			return false
+// start runs the pod on the first node.
+func start(t *testing.T, s *site.Site, variant, capabilities string) *lab.Process {
+	t.Helper()
+	initLog := filepath.Join(t.TempDir(), "init.log")
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(initLog); err == nil && t.Failed() {
+			t.Logf("the init container:\n%s", text)
 		}
+	})
+	args := []string{"--mount", "sh", "-c", pod, "pod", root, variant, capabilities, s.Manifests, initLog, site.PodCIDRs}
+	process, err := s.Node().StartProcess("unshare", args, &s.Log)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return true
+	return process
 }
 
-func TestFairleadCompilesForTheOtherPlatforms(t *testing.T) {
+func TestFairleadCompilesForTheOtherPlatform(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		if arch == runtime.GOARCH {
 			continue
