@@ -14,8 +14,8 @@ import (
 	"github.com/fairlead/fairlead/pkg/config"
 )
 
-// Fairlead itself takes up what its containers are given, and has nothing to say about it.
-func TestFairleadTakesUpItsArgumentsAndItsFile(t *testing.T) {
+// Fairlead accepts the arguments and the configuration file of both containers without a warning.
+func TestFairleadAcceptsItsConfiguration(t *testing.T) {
 	for _, overlay := range []string{"iptables", "ipvs", "kind"} {
 		t.Run(overlay, func(t *testing.T) {
 			objects := kustomize(t, overlay)
@@ -27,14 +27,14 @@ func TestFairleadTakesUpItsArgumentsAndItsFile(t *testing.T) {
 			for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[0]} {
 				got := load(t, c, file)
 				if wantInit := c.Name == "init"; got.InitOnly != wantInit || got.HostnameOverride != "node1" || string(got.Mode) != string(settings(t, objects).Mode) {
-					t.Errorf("%s: only prepares: %v; node %q, mode %s", c.Name, got.InitOnly, got.HostnameOverride, got.Mode)
+					t.Errorf("%s: init only: %v; node %q, mode %s", c.Name, got.InitOnly, got.HostnameOverride, got.Mode)
 				}
 			}
 		})
 	}
 }
 
-// load reads a container's settings as `fairlead run` does, from a copy of its file.
+// load reads the settings of a container as `fairlead run` does, from a copy of the file.
 func load(t *testing.T, c corev1.Container, file string) *config.Config {
 	t.Helper()
 	args := strings.NewReplacer("/etc/fairlead/config.conf", file, "$(NODE_NAME)", "node1").Replace(strings.Join(c.Args[1:], "\n"))
@@ -43,8 +43,8 @@ func load(t *testing.T, c corev1.Container, file string) *config.Config {
 	if err := flags.Parse(strings.Split(args, "\n")); err != nil {
 		t.Fatalf("%s: %v", c.Name, err)
 	}
-	said := funcr.New(func(_, words string) { t.Errorf("%s: it says: %s", c.Name, words) }, funcr.Options{})
-	got, err := line.Load(said)
+	logger := funcr.New(func(_, words string) { t.Errorf("%s: logs: %s", c.Name, words) }, funcr.Options{})
+	got, err := line.Load(logger)
 	if err != nil {
 		t.Fatalf("%s: %v", c.Name, err)
 	}

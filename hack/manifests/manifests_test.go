@@ -1,7 +1,10 @@
 package manifests
 
 import (
+	"encoding/json"
+	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +17,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// eachRendering runs a test on everything that can be installed.
+// eachRendering runs a test on every overlay, the chart, and the chart with every value set.
 func eachRendering(t *testing.T, test func(t *testing.T, objects []*unstructured.Unstructured)) {
 	t.Helper()
-	for name, objects := range renderings(t) {
-		t.Run(name, func(t *testing.T) { test(t, objects) })
+	eachDefault(t, test)
+	t.Run("chart with all values", func(t *testing.T) { test(t, helmWith(t, values(t, allValues))) })
+}
+
+// eachDefault runs a test on every overlay and on the chart.
+func eachDefault(t *testing.T, test func(t *testing.T, objects []*unstructured.Unstructured)) {
+	t.Helper()
+	for _, overlay := range []string{"iptables", "ipvs", "kind"} {
+		t.Run(overlay, func(t *testing.T) { test(t, kustomize(t, overlay)) })
 	}
+	t.Run("chart", func(t *testing.T) { test(t, helm(t, "iptables")) })
 }
 
 func TestObjectsHaveNoUnknownFields(t *testing.T) {
@@ -52,42 +63,175 @@ func TestChartAndKustomizeGiveTheSameObjects(t *testing.T) {
 	}
 }
 
-// withoutData is the objects but for what a ConfigMap holds, which is text with comments.
+// checksum is the annotation that restarts the pods when the configuration changes. kustomize has no counterpart.
+const checksum = "checksum/config"
+
+// withoutData returns the objects without the text in the ConfigMap, which is compared decoded, and without the checksum of it.
 func withoutData(objects []*unstructured.Unstructured) []map[string]any {
 	var all []map[string]any
 	for _, o := range objects {
 		o = o.DeepCopy()
 		delete(o.Object, "data")
+		annotations := []string{"spec", "template", "metadata", "annotations"}
+		unstructured.RemoveNestedField(o.Object, append(annotations, checksum)...)
+		if left, _, _ := unstructured.NestedMap(o.Object, annotations...); len(left) == 0 {
+			unstructured.RemoveNestedField(o.Object, annotations...)
+		}
 		all = append(all, o.Object)
 	}
 	return all
 }
 
-func TestChartRefusesToGuessTheAPIServer(t *testing.T) {
+func TestChartRequiresTheAPIServer(t *testing.T) {
 	_, err := Helm(root+"chart", namespace, nil)
 	if err == nil || !strings.Contains(err.Error(), "apiServer.host") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestChartTakesUpAllValues(t *testing.T) {
-	objects := helmWith(t, allValues())
-	pod := the[*appsv1.DaemonSet](t, objects).Spec.Template.Spec
-	main := pod.Containers[0]
+func TestChartUsesEveryValue(t *testing.T) {
+	objects := helmWith(t, values(t, allValues))
+	ds := the[*appsv1.DaemonSet](t, objects)
+	template := ds.Spec.Template
+	pod := template.Spec
+	init, main := pod.InitContainers[0], pod.Containers[0]
 	c := settings(t, objects)
-	got := []any{string(c.Mode), c.ClusterCIDR, c.IPVS.Scheduler, main.Image, main.ImagePullPolicy, pod.ImagePullSecrets, env(main, "KUBERNETES_SERVICE_HOST"),
-		env(main, "KUBERNETES_SERVICE_PORT"), slices.Contains(main.Args, "--v=2"), slices.Contains(pod.InitContainers[0].Args, "--v=2"), main.Resources.Limits.Memory().String()}
-	want := []any{"ipvs", "10.0.0.0/8", "mh", "registry.example/fairlead:v1.2.3", corev1.PullAlways, []corev1.LocalObjectReference{{Name: "registry"}}, "fd00::1",
-		"443", true, true, "1Gi"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	const image = "registry.example/fairlead@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for what, pair := range map[string][2]any{
+		"mode":            {string(c.Mode), "ipvs"},
+		"clusterCIDR":     {c.ClusterCIDR, "10.0.0.0/8"},
+		"scheduler":       {c.IPVS.Scheduler, "mh"},
+		"a large number":  {*c.Conntrack.Min, int32(1 << 20)},
+		"image":           {main.Image, image},
+		"pull policy":     {main.ImagePullPolicy, corev1.PullAlways},
+		"pull secrets":    {pod.ImagePullSecrets, []corev1.LocalObjectReference{{Name: "registry"}}},
+		"API server":      {env(main, "KUBERNETES_SERVICE_HOST"), "fd00::1"},
+		"port":            {env(main, "KUBERNETES_SERVICE_PORT"), "443"},
+		"arguments":       {slices.Contains(main.Args, "--v=2") && slices.Contains(init.Args, "--v=2"), true},
+		"memory limit":    {main.Resources.Limits.Memory().String(), "1Gi"},
+		"init's memory":   {init.Resources.Limits.Memory().String(), "1Gi"},
+		"max unavailable": {ds.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "10%"},
+		"node selector":   {pod.NodeSelector, map[string]string{"kubernetes.io/os": "linux", "fairlead.dev/canary": "true"}},
+		"tolerations":     {pod.Tolerations, []corev1.Toleration{{Key: "example", Operator: corev1.TolerationOpExists}}},
+		"capabilities":    {main.SecurityContext.Capabilities.Add, []corev1.Capability{"NET_ADMIN"}},
+		"pod labels":      {template.Labels["team"], "net"},
+		"pod annotations": {template.Annotations["example"], "1"},
+		"a checksum":      {len(template.Annotations[checksum]), 64},
+	} {
+		if diff := cmp.Diff(pair[1], pair[0]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
 	}
-	if text := the[*corev1.ConfigMap](t, objects).Data["config.conf"]; !strings.Contains(text, "\n---\napiVersion: example/v1\nkind: Example\n") {
-		t.Errorf("the second document is not in:\n%s", text)
+	text := the[*corev1.ConfigMap](t, objects).Data["config.conf"]
+	if !strings.Contains(text, "\n---\napiVersion: fairlead.dev/v1alpha1\nkind: FairleadConfiguration\ntakeOver: false") {
+		t.Errorf("no second document in:\n%s", text)
 	}
 }
 
-func TestEachOverlayHasItsSettings(t *testing.T) {
+// The schema, values.yaml and allValues list the same values.
+func TestSchemaDescribesEveryValue(t *testing.T) {
+	var schema property
+	if err := readJSON(root+"chart/values.schema.json", &schema); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(root + "chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := schema.names("")
+	described = slices.DeleteFunc(described, func(name string) bool { return name == "global" })
+	for name, read := range map[string]map[string]any{"values.yaml": values(t, string(text)), "the test": values(t, allValues)} {
+		if diff := cmp.Diff(described, names(read, schema, "")); diff != "" {
+			t.Errorf("(-values.schema.json +%s):\n%s", name, diff)
+		}
+	}
+}
+
+// property is a part of a JSON schema.
+type property struct {
+	Description          string
+	AdditionalProperties any
+	Properties           map[string]property
+}
+
+// closed reports whether the schema lists every property of an object.
+func (p property) closed() bool { return p.AdditionalProperties == false && len(p.Properties) > 0 }
+
+// names returns the paths of the described values.
+func (p property) names(prefix string) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(p.Properties)) {
+		part := p.Properties[name]
+		if part.closed() {
+			all = append(all, part.names(prefix+name+".")...)
+		} else if part.Description != "" {
+			all = append(all, prefix+name)
+		}
+	}
+	return all
+}
+
+// names returns the paths of values, as deep as the schema goes.
+func names(read map[string]any, schema property, prefix string) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(read)) {
+		if part := schema.Properties[name]; part.closed() {
+			all = append(all, names(read[name].(map[string]any), part, prefix+name+".")...)
+		} else {
+			all = append(all, prefix+name)
+		}
+	}
+	return all
+}
+
+func readJSON(file string, into any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}
+
+func TestChartRefusesBadValues(t *testing.T) {
+	tests := []struct{ name, values, want string }{
+		{"a misspelled value", "apiserver: {host: x}", "apiserver"},
+		{"a port out of range", "apiServer: {host: x, port: 70000}", "port"},
+		{"a URL as the host", "apiServer: {host: 'https://x'}", "host"},
+		{"a digest without its algorithm", "image: {digest: 0123}", "digest"},
+		{"an unknown pull policy", "image: {pullPolicy: Sometimes}", "pullPolicy"},
+		{"another kind of configuration", "config: {kind: KubeletConfiguration}", "kind"},
+		{"a second document without a kind", "extraConfig: [{apiVersion: fairlead.dev/v1alpha1}]", "kind"},
+		{"an update that never starts", "maxUnavailable: 0", "maxUnavailable"},
+		{"capabilities without NET_ADMIN", "capabilities: [NET_RAW]", "capabilities"},
+		{"the kubeconfig of kubeadm's kube-proxy", "{apiServer: {host: x}, config: {clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}}}",
+			"clientConnection.kubeconfig"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := Helm(root+"chart", namespace, values(t, test.values)); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error about %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestChecksumFollowsTheConfiguration(t *testing.T) {
+	annotations := func(text string) map[string]string {
+		return the[*appsv1.DaemonSet](t, helmWith(t, values(t, text))).Spec.Template.Annotations
+	}
+	iptables := annotations("{apiServer: {host: x}}")[checksum]
+	if other := annotations("{apiServer: {host: x}, extraArgs: [--v=3]}")[checksum]; other != iptables {
+		t.Error("the checksum changes without the configuration")
+	}
+	if other := annotations("{apiServer: {host: x}, config: {mode: ipvs}}")[checksum]; other == iptables {
+		t.Error("the checksum does not change with the configuration")
+	}
+	if got := annotations("{apiServer: {host: x}, config: {mode: ipvs}, restartOnConfigChange: false}"); len(got) > 0 {
+		t.Errorf("annotations %v with restartOnConfigChange: false", got)
+	}
+}
+
+func TestOverlaySettings(t *testing.T) {
 	tests := map[string]struct{ mode, apiServer string }{
 		"iptables": {"iptables", unset},
 		"ipvs":     {"ipvs", unset},
@@ -115,8 +259,8 @@ func env(c corev1.Container, name string) string {
 	return ""
 }
 
-// An init container of another version would prepare the node for something else.
-func TestBothContainersAreOfOneImageAndOneConfiguration(t *testing.T) {
+// An init container of another version would prepare the node for other settings.
+func TestBothContainersHaveTheSameImageAndArguments(t *testing.T) {
 	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		pod := the[*appsv1.DaemonSet](t, objects).Spec.Template.Spec
 		init, main := pod.InitContainers[0], pod.Containers[0]
@@ -130,7 +274,7 @@ func TestBothContainersAreOfOneImageAndOneConfiguration(t *testing.T) {
 	})
 }
 
-func TestProbesAskWhereTheSettingsListen(t *testing.T) {
+func TestProbesUseTheConfiguredPort(t *testing.T) {
 	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		address := settings(t, objects).HealthzBindAddress
 		if address == "" {
@@ -149,7 +293,7 @@ func TestProbesAskWhereTheSettingsListen(t *testing.T) {
 	})
 }
 
-func TestProbesOfTheChartFollowTheAddress(t *testing.T) {
+func TestChartProbesFollowHealthzBindAddress(t *testing.T) {
 	tests := []struct{ name, address, host, port string }{
 		{"none is every address, and kube-proxy's port", "", "", "10256"},
 		{"IPv4's wildcard alone", "0.0.0.0", "", "10256"},
@@ -188,9 +332,14 @@ func TestOnlyTheInitContainerIsPrivileged(t *testing.T) {
 		yes, no := true, false
 		want := &corev1.SecurityContext{
 			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}},
+			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}},
+			SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
 		}
-		if diff := cmp.Diff(want, pod.Containers[0].SecurityContext); diff != "" {
+		got := pod.Containers[0].SecurityContext.DeepCopy()
+		if slices.Equal(got.Capabilities.Add, []corev1.Capability{"NET_ADMIN"}) { // the chart can drop NET_RAW
+			got.Capabilities.Add = want.Capabilities.Add
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		for _, m := range pod.Containers[0].VolumeMounts {
@@ -201,9 +350,9 @@ func TestOnlyTheInitContainerIsPrivileged(t *testing.T) {
 	})
 }
 
-// Beside the old pod, the new one waits for the node's lock, and the old one answers its probes.
-func TestAnUpdateEndsTheOldPodFirstOnOneNodeAtATime(t *testing.T) {
-	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
+// Beside the old pod, a new one would wait for the lock of the node, and the old one would answer its probes.
+func TestUpdateReplacesOneNodeAtATimeWithoutSurge(t *testing.T) {
+	eachDefault(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		s := the[*appsv1.DaemonSet](t, objects).Spec.UpdateStrategy
 		want := appsv1.DaemonSetUpdateStrategy{Type: appsv1.RollingUpdateDaemonSetStrategyType, RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: new(intstr.FromInt32(1))}}
 		if diff := cmp.Diff(want, s); diff != "" {
@@ -212,8 +361,8 @@ func TestAnUpdateEndsTheOldPodFirstOnOneNodeAtATime(t *testing.T) {
 	})
 }
 
-// A kube-proxy that names its ports would keep a pod off the node that names the same ones.
-func TestThePodStartsBesideAnyKubeProxy(t *testing.T) {
+// Declared ports are host ports here: the scheduler would not place the pod beside a kube-proxy that declares the same ones.
+func TestPodDeclaresNoPorts(t *testing.T) {
 	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		pod := the[*appsv1.DaemonSet](t, objects).Spec.Template.Spec
 		for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
@@ -224,12 +373,25 @@ func TestThePodStartsBesideAnyKubeProxy(t *testing.T) {
 	})
 }
 
-func TestThePodRunsOnEveryNodeAndIsNotEvicted(t *testing.T) {
+func TestPodToleratesEveryTaint(t *testing.T) {
+	eachDefault(t, func(t *testing.T, objects []*unstructured.Unstructured) {
+		pod := the[*appsv1.DaemonSet](t, objects).Spec.Template.Spec
+		if want := []corev1.Toleration{{Operator: corev1.TolerationOpExists}}; !slices.Equal(pod.Tolerations, want) {
+			t.Errorf("tolerations %v", pod.Tolerations)
+		}
+	})
+}
+
+// kube-prometheus and other scrape configurations for kube-proxy select the label k8s-app.
+func TestPodLabelsAndPriority(t *testing.T) {
 	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		ds := the[*appsv1.DaemonSet](t, objects)
 		pod := ds.Spec.Template.Spec
-		if pod.PriorityClassName != "system-node-critical" || !slices.Equal(pod.Tolerations, []corev1.Toleration{{Operator: corev1.TolerationOpExists}}) {
-			t.Errorf("priority class %q, tolerations %v", pod.PriorityClassName, pod.Tolerations)
+		if pod.PriorityClassName != "system-node-critical" {
+			t.Errorf("priority class %q", pod.PriorityClassName)
+		}
+		if got := ds.Spec.Template.Labels["k8s-app"]; got != "kube-proxy" {
+			t.Errorf("k8s-app: %q, want kube-proxy", got)
 		}
 		for key, value := range ds.Spec.Selector.MatchLabels {
 			if ds.Spec.Template.Labels[key] != value {
@@ -239,7 +401,7 @@ func TestThePodRunsOnEveryNodeAndIsNotEvicted(t *testing.T) {
 	})
 }
 
-func TestTheAccountOfThePodIsTheOneThatHasTheRole(t *testing.T) {
+func TestRoleIsBoundToTheAccountOfThePod(t *testing.T) {
 	eachRendering(t, func(t *testing.T, objects []*unstructured.Unstructured) {
 		account, binding := the[*corev1.ServiceAccount](t, objects), the[*rbacv1.ClusterRoleBinding](t, objects)
 		if pod := the[*appsv1.DaemonSet](t, objects).Spec.Template.Spec; pod.ServiceAccountName != account.Name {

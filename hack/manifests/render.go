@@ -1,4 +1,5 @@
-// Package manifests renders what manifests/ holds, for the tests that hold it against the API's types, against Fairlead and against each other.
+// Package manifests renders the overlays and the chart below manifests/, so that tests can compare them with the API's types, with
+// Fairlead, and with each other.
 package manifests
 
 import (
@@ -16,7 +17,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// Kustomize renders a folder as `kubectl kustomize` does, which is what `kubectl apply -k` applies.
+// Kustomize renders a folder as `kubectl kustomize` and `kubectl apply -k` do.
 func Kustomize(folder string) ([]*unstructured.Unstructured, error) {
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
@@ -29,7 +30,7 @@ func Kustomize(folder string) ([]*unstructured.Unstructured, error) {
 	return parse(string(text))
 }
 
-// Helm renders a chart as `helm template` does.
+// Helm renders a chart as `helm template` does. The values are validated against the chart's schema.
 func Helm(folder, namespace string, values map[string]any) ([]*unstructured.Unstructured, error) {
 	chart, err := loader.LoadDir(folder)
 	if err != nil {

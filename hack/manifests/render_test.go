@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v3/pkg/chartutil"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,30 +21,48 @@ import (
 const (
 	root      = "../../manifests/"
 	namespace = "kube-system"
-	// unset is what the base has for the API server's address.
+	// unset is the placeholder for the API server's address in the base.
 	unset = "api-server.invalid"
 )
 
-// renderings is everything that can be installed, by name.
-func renderings(t *testing.T) map[string][]*unstructured.Unstructured {
-	t.Helper()
-	all := map[string][]*unstructured.Unstructured{"chart": helm(t, "iptables"), "chart with all values": helmWith(t, allValues())}
-	for _, overlay := range []string{"iptables", "ipvs", "kind"} {
-		all[overlay] = kustomize(t, overlay)
-	}
-	return all
-}
-
 // allValues sets every value of the chart.
-func allValues() map[string]any {
-	return map[string]any{
-		"apiServer":   map[string]any{"host": "fd00::1", "port": 443},
-		"image":       map[string]any{"repository": "registry.example/fairlead", "tag": "v1.2.3", "pullPolicy": "Always", "pullSecrets": []any{map[string]any{"name": "registry"}}},
-		"config":      map[string]any{"mode": "ipvs", "clusterCIDR": "10.0.0.0/8", "healthzBindAddress": "[::]:10300", "ipvs": map[string]any{"scheduler": "mh"}},
-		"extraConfig": []any{map[string]any{"apiVersion": "example/v1", "kind": "Example"}},
-		"extraArgs":   []any{"--v=2"},
-		"resources":   map[string]any{"limits": map[string]any{"memory": "1Gi"}},
+const allValues = `
+apiServer: {host: "fd00::1", port: 443}
+image:
+  repository: registry.example/fairlead
+  tag: v1.2.3
+  digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  pullPolicy: Always
+  pullSecrets: [{name: registry}]
+config:
+  apiVersion: kubeproxy.config.k8s.io/v1alpha1
+  kind: KubeProxyConfiguration
+  mode: ipvs
+  clusterCIDR: 10.0.0.0/8
+  healthzBindAddress: "[::]:10300"
+  conntrack: {min: 1048576}
+  ipvs: {scheduler: mh}
+extraConfig:
+- {apiVersion: fairlead.dev/v1alpha1, kind: FairleadConfiguration, takeOver: false}
+restartOnConfigChange: true
+extraArgs: [--v=2]
+maxUnavailable: 10%
+nodeSelector: {fairlead.dev/canary: "true"}
+tolerations: [{key: example, operator: Exists}]
+capabilities: [NET_ADMIN]
+resources: {limits: {memory: 1Gi}}
+podLabels: {team: net}
+podAnnotations: {example: "1"}
+`
+
+// values reads values as Helm does.
+func values(t *testing.T, text string) map[string]any {
+	t.Helper()
+	read, err := chartutil.ReadValues([]byte(text))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return read
 }
 
 func kustomize(t *testing.T, overlay string) []*unstructured.Unstructured {
@@ -55,7 +74,7 @@ func kustomize(t *testing.T, overlay string) []*unstructured.Unstructured {
 	return sorted(objects)
 }
 
-// helm renders the chart as it is, but for what has to be set.
+// helm renders the chart with its default values, the mode, and the one value that is required.
 func helm(t *testing.T, mode string) []*unstructured.Unstructured {
 	t.Helper()
 	return helmWith(t, map[string]any{"apiServer": map[string]any{"host": unset}, "config": map[string]any{"mode": mode}})
@@ -79,7 +98,7 @@ func title(o *unstructured.Unstructured) string {
 	return fmt.Sprintf("%s %s/%s", o.GroupVersionKind(), o.GetNamespace(), o.GetName())
 }
 
-// typed reads objects into the API's own types, and fails on a field that these do not have.
+// typed decodes objects into the API's types. An unknown field fails the test.
 func typed(t *testing.T, objects []*unstructured.Unstructured) []runtime.Object {
 	t.Helper()
 	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, json.SerializerOptions{Strict: true})
@@ -99,7 +118,7 @@ func typed(t *testing.T, objects []*unstructured.Unstructured) []runtime.Object 
 	return all
 }
 
-// the returns the one object of its type.
+// the returns the only object of a type.
 func the[T runtime.Object](t *testing.T, objects []*unstructured.Unstructured) T {
 	t.Helper()
 	var found []T
@@ -114,7 +133,7 @@ func the[T runtime.Object](t *testing.T, objects []*unstructured.Unstructured) T
 	return found[0]
 }
 
-// settings reads the kube-proxy configuration out of the ConfigMap, strictly.
+// settings decodes the KubeProxyConfiguration in the ConfigMap strictly.
 func settings(t *testing.T, objects []*unstructured.Unstructured) *kubeproxy.KubeProxyConfiguration {
 	t.Helper()
 	text := the[*corev1.ConfigMap](t, objects).Data["config.conf"]
