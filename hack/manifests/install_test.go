@@ -3,14 +3,18 @@ package manifests
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
-// docs/install.md has its readers make an overlay. This does what they do.
-func TestTheOverlayOfTheInstallationGuide(t *testing.T) {
+const guide = "../../docs/install.md"
+
+// The overlay that docs/install.md describes renders, with what it sets.
+func TestOverlayOfTheGuide(t *testing.T) {
 	copied := t.TempDir()
 	if err := os.CopyFS(copied, os.DirFS(root)); err != nil {
 		t.Fatal(err)
@@ -20,7 +24,7 @@ func TestTheOverlayOfTheInstallationGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.WriteString(heredoc(t, "../../docs/install.md")); err != nil {
+	if _, err := file.WriteString(heredoc(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := file.Close(); err != nil {
@@ -40,22 +44,48 @@ func TestTheOverlayOfTheInstallationGuide(t *testing.T) {
 	}
 }
 
-// heredoc is what a guide has its reader write by <<'END'.
-func heredoc(t *testing.T, guide string) string {
+// heredoc returns what the reader of the guide writes with <<'END'.
+func heredoc(t *testing.T) string {
+	t.Helper()
+	_, rest, found := strings.Cut(readGuide(t), "<<'END'\n")
+	within, _, ended := strings.Cut(rest, "\n    END\n")
+	if !found || !ended {
+		t.Fatalf("%s writes no file with <<'END'", guide)
+	}
+	return dedent("\n" + within + "\n")
+}
+
+func readGuide(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(guide)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(text), "<<'END'\n")
-	within, _, ended := strings.Cut(rest, "\n    END\n")
-	if !found || !ended {
-		t.Fatalf("%s writes no file by <<'END'", guide)
-	}
-	return strings.ReplaceAll("\n"+within+"\n", "\n    ", "\n")
+	return string(text)
 }
 
-func TestCleanupRunsTheImageOfTheOthersWithoutTheAPIServer(t *testing.T) {
+// dedent removes the indentation of a code block.
+func dedent(text string) string { return strings.ReplaceAll(text, "\n    ", "\n") }
+
+// The patches for kube-proxy's DaemonSet have no unknown fields.
+func TestPatchesOfTheGuide(t *testing.T) {
+	patches := regexp.MustCompile(`(?s)--patch '(\n.*?)'\n`).FindAllStringSubmatch(readGuide(t), -1)
+	if len(patches) < 3 {
+		t.Fatalf("%d patches in %s, want those to stop kube-proxy, to start it again, and for one node", len(patches), guide)
+	}
+	for _, patch := range patches {
+		text := dedent(patch[1])
+		var ds appsv1.DaemonSet
+		if err := yaml.UnmarshalStrict([]byte(text), &ds); err != nil {
+			t.Errorf("%v in:\n%s", err, text)
+		}
+		if pod := ds.Spec.Template.Spec; pod.NodeSelector == nil && pod.Affinity == nil {
+			t.Errorf("this does not choose nodes:\n%s", text)
+		}
+	}
+}
+
+func TestCleanup(t *testing.T) {
 	objects, err := Kustomize(root + "cleanup")
 	if err != nil {
 		t.Fatal(err)
