@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# build.sh OUT.tar builds the Dockerfile for this machine's platform, without a registry, and writes the image as an OCI archive with
-# the name docker.io/fairlead/fairlead:dev (IMAGE=NAME: with another one). It needs root and Debian's packages; it installs what is
-# missing. The bases that the Dockerfile names are made here: Debian's out of its packages, Go's out of the same with this machine's
-# toolchain. They, and what is built, are kept in the image folder of Fairlead's cache:
+# build.sh OUT.tar builds the Dockerfile without a registry, for this machine's platform, and writes the image as an OCI archive. Its
+# name is docker.io/fairlead/fairlead:dev, or IMAGE. It needs root on Debian, and installs the packages that it needs. It makes the base
+# images that the Dockerfile names: Debian's from Debian's packages, Go's from that one and the Go toolchain of this machine. They and
+# the layers are kept in
 #   ${FAIRLEAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead}/image
 set -euo pipefail
 
@@ -17,7 +17,7 @@ suite=bookworm
 debian=docker.io/library/debian:$suite-slim
 golang=docker.io/library/golang:1.26-$suite
 
-# build runs buildah with its images in the cache, and nowhere to take others from.
+# build runs buildah with its storage in the cache and without any registry.
 build() {
 	TMPDIR=$cache/tmp buildah --root "$cache/storage" --runroot "$work/run" --registries-conf "$work/registries.conf" "$@"
 }
@@ -32,7 +32,7 @@ prepare() {
 	work=$(mktemp -d -p "$cache/tmp")
 	trap end EXIT
 	echo 'unqualified-search-registries = ["docker.io"]' >"$work/registries.conf"
-	build rm --all >/dev/null # what a build that was killed has left
+	build rm --all >/dev/null # of a build that was killed
 }
 
 end() {
@@ -40,16 +40,16 @@ end() {
 	rm -rf "$work"
 }
 
-# sources lists where this machine has Debian's packages from, as lines of a sources.list for the suite.
+# sources prints this machine's mirrors of Debian as lines of a sources.list for the suite.
 sources() {
-	# shellcheck disable=SC2016 # these are apt's own
+	# shellcheck disable=SC2016 # apt expands these
 	apt-get indextargets --format '$(ORIGIN) $(SITE) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' | sed -nE '
 		s/^Debian (\S+) [a-z]+ main$/deb \1 '"$suite"' main/p
 		s/^Debian (\S+) [a-z]+-updates main$/deb \1 '"$suite"'-updates main/p
 		s/^Debian (\S+) [a-z]+-security main$/deb \1 '"$suite"'-security main/p' | sort -u
 }
 
-# bootstrap makes the base of Debian, and leaves out what the slim image leaves out.
+# bootstrap makes the base image of Debian, without what the slim image excludes.
 bootstrap() {
 	local root=$work/debian list mirror
 	list=$(sources)
@@ -74,10 +74,10 @@ slim() {
 	: >"$1/etc/hostname"
 }
 
-# add_go makes Go's base out of Debian's: Fairlead needs neither git nor a C compiler.
+# add_go makes the base image of Go. It has neither git nor a C compiler, which Fairlead does not need.
 add_go() {
 	mkdir -p "$work/golang/usr/local"
-	# With links followed: in Debian's package they lead out of GOROOT, to /usr/share.
+	# Follow links: those of Debian's package lead out of GOROOT, to /usr/share.
 	cp -aL "$(go env GOROOT)" "$work/golang/usr/local/go"
 	mkdir -p "$work/golang/go"
 	local container
@@ -98,7 +98,7 @@ commit() {
 	build commit -q --rm "$container" "$name" >/dev/null
 }
 
-# base NAME COMMAND makes a base, unless the same commands have made it before for the same Go.
+# base NAME COMMAND makes a base image, unless the same commands made it before, with the same Go.
 base() {
 	local stamp file=$cache/${1//[^a-z0-9]/-}.stamp
 	stamp=$( (declare -f sources bootstrap slim add_go commit; [ "$1" = "$debian" ] || go env GOVERSION GOROOT) | sha256sum)
@@ -111,8 +111,8 @@ base() {
 
 version() { git describe --tags --always --dirty 2>/dev/null || echo dev; }
 
-# bake builds the Dockerfile. Go has its modules and what it has compiled already from this machine, so it needs no network. They are
-# mounted at folders that the bases have: a folder that is made for a mount stays in the image.
+# bake builds the Dockerfile. Go takes modules and compiled packages from this machine, so it needs no network. They are mounted at
+# directories that exist in the base image: a directory created for a mount would stay in the image.
 bake() {
 	go mod download
 	mkdir -p "$(go env GOCACHE)"
@@ -123,7 +123,7 @@ bake() {
 		--build-arg VERSION="$(version)" --tag "$image" . >"$work/log" 2>&1 || { tail -n 50 "$work/log" >&2; exit 1; }
 }
 
-# write turns the image into an archive, with the annotation that containerd takes the name from.
+# write exports the image as an archive, with the annotation that containerd reads the name from.
 write() {
 	build push -q "$image" "oci:$work/oci:$image"
 	sed -i "s|\"org.opencontainers.image.ref.name\":|\"io.containerd.image.name\":\"$image\",&|" "$work/oci/index.json"
@@ -136,5 +136,5 @@ base "$debian" bootstrap
 base "$golang" add_go
 bake
 write
-build rmi --prune >/dev/null # what earlier builds have left
+build rmi --prune >/dev/null # of earlier builds
 echo "$out: $image, $(du -h --apparent-size "$out" | cut -f1)"
