@@ -1,45 +1,51 @@
-// Package serve runs HTTP servers whose port somebody else may still have.
+// Package serve runs HTTP servers whose port another process may still use.
 package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
 )
 
-// retry is how long to wait before a port is tried again.
-const retry = 2 * time.Second
+// retryPeriod is how long Run waits before it tries again to listen.
+const retryPeriod = 2 * time.Second
 
-// Server is one HTTP server.
+// Server is an HTTP server.
 type Server struct {
-	// Name is what it is called in messages.
+	// Name is the name of the server in messages.
 	Name string
-	// Address is as Address returns it.
+	// Address is the address and port to listen on, as Address returns it.
 	Address string
 	Handler http.Handler
-	// HardFail makes an address that cannot be had an error. Otherwise it is tried until it can be.
+	// HardFail makes Run return an error if the address is not available. Otherwise Run retries until it is.
 	HardFail bool
-	// Failed is told once that the address cannot be had, and again only if it could in between; nil: nobody is.
+	// Failed, if not nil, is called once when the address is not available, and again only after it has been available in between.
 	Failed func(error)
+
+	listen func(ctx context.Context, network, address string) (net.Listener, error) // in tests
 }
 
 // Run serves until ctx ends. It returns an error only with HardFail.
 func (s *Server) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
-	for said := false; ; {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Address)
+	listen := s.listen
+	if listen == nil {
+		listen = (&net.ListenConfig{}).Listen
+	}
+	for failed := false; ; {
+		listener, err := listen(ctx, "tcp", s.Address)
 		if err == nil {
-			if said {
+			if failed {
 				logger.Info("The port is free now", "server", s.Name, "address", s.Address)
 			}
-			said = false
+			failed = false
 			err = s.serve(ctx, listener)
 		}
 		if ctx.Err() != nil {
@@ -49,26 +55,30 @@ func (s *Server) Run(ctx context.Context) error {
 		if s.HardFail {
 			return err
 		}
-		if !said {
-			said = true
-			logger.Error(err, "Cannot serve; trying again until the port is free")
-			if s.Failed != nil {
-				s.Failed(err)
-			}
+		if !failed {
+			failed = true
+			s.reportFailure(logger, err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(retry):
+		case <-time.After(retryPeriod):
 		}
+	}
+}
+
+func (s *Server) reportFailure(logger klog.Logger, err error) {
+	logger.Error(err, "Cannot serve; trying again until the port is free")
+	if s.Failed != nil {
+		s.Failed(err)
 	}
 }
 
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           s.Handler,
+		Handler: s.Handler,
+		// Not ReadTimeout: that also ends the context of a request that takes longer to answer, such as a CPU profile of a minute.
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
@@ -76,18 +86,18 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	return server.Serve(listener)
 }
 
-// Address reads an address to listen on. A port that is left out is the usual one; the wildcard of either family means all addresses of
-// both, since nobody says of a node's whole address which family it is asked by. Empty means nowhere.
-func Address(text string, usual uint16) (string, error) {
+// Address parses an address to listen on, and adds the default port if it has none. The unspecified address of either family stands for
+// all addresses of both families. An empty text returns an empty address: do not listen.
+func Address(text string, defaultPort uint16) (string, error) {
 	if text == "" {
 		return "", nil
 	}
 	if addr, err := netip.ParseAddr(trimBrackets(text)); err == nil {
-		text = net.JoinHostPort(addr.String(), strconv.Itoa(int(usual)))
+		text = net.JoinHostPort(addr.String(), strconv.Itoa(int(defaultPort)))
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return "", fmt.Errorf("%q is not an address and port such as 0.0.0.0:%d: %w", text, usual, err)
+		return "", fmt.Errorf("%q is not an IP address and port such as 0.0.0.0:%d: %w", text, defaultPort, err)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("%q: the port %q is not between 1 and 65535", text, port)
@@ -97,7 +107,7 @@ func Address(text string, usual uint16) (string, error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("%q: %q is not an IP address", text, host), err)
+		return "", fmt.Errorf("%q: %q is not an IP address: %w", text, host, err)
 	}
 	if addr.IsUnspecified() {
 		return net.JoinHostPort("", port), nil
@@ -105,9 +115,9 @@ func Address(text string, usual uint16) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// trimBrackets takes off those that an IPv6 address is written in beside a port.
+// trimBrackets removes the brackets around an IPv6 address.
 func trimBrackets(text string) string {
-	if len(text) > 2 && text[0] == '[' && text[len(text)-1] == ']' {
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
 		return text[1 : len(text)-1]
 	}
 	return text

@@ -2,27 +2,34 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
 )
 
 func TestAddress(t *testing.T) {
 	tests := []struct {
 		name, text, want string
 	}{
-		{"empty is nowhere", "", ""},
+		{"empty is not served", "", ""},
 		{"an address and port", "127.0.0.1:1234", "127.0.0.1:1234"},
 		{"an IPv6 address and port", "[::1]:1234", "[::1]:1234"},
-		{"an address alone has the usual port", "127.0.0.1", "127.0.0.1:10249"},
-		{"an IPv6 address alone has the usual port", "::1", "[::1]:10249"},
-		{"an IPv6 address alone may stand in brackets", "[::1]", "[::1]:10249"},
-		{"a wildcard means both families", "0.0.0.0:1234", ":1234"},
-		{"so does that of IPv6", "[::]:1234", ":1234"},
-		{"so does a wildcard alone", "0.0.0.0", ":10249"},
+		{"an address alone gets the default port", "127.0.0.1", "127.0.0.1:10249"},
+		{"an IPv6 address alone gets the default port", "::1", "[::1]:10249"},
+		{"an IPv6 address alone can be in brackets", "[::1]", "[::1]:10249"},
+		{"the unspecified address means both families", "0.0.0.0:1234", ":1234"},
+		{"so does the one of IPv6", "[::]:1234", ":1234"},
+		{"so does an unspecified address without a port", "0.0.0.0", ":10249"},
 		{"so does a port alone", ":1234", ":1234"},
 		{"an address with a zone", "[fe80::1%eth0]:1234", "[fe80::1%eth0]:1234"},
 	}
@@ -41,54 +48,81 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// taken returns an address that somebody has, and a function that gives it up.
-func taken(t *testing.T) (string, func()) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// unavailable is a port that is in use for some attempts to listen on it. Then it is one of the loopback address.
+type unavailable struct {
+	attempts int
+	failures int
+	address  chan string
+}
+
+func (u *unavailable) listen(ctx context.Context, network, address string) (net.Listener, error) {
+	u.attempts++
+	if u.attempts <= u.failures {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
 	}
-	t.Cleanup(func() { l.Close() })
-	return l.Addr().String(), func() { l.Close() }
+	listener, err := (&net.ListenConfig{}).Listen(ctx, network, "127.0.0.1:0")
+	if err == nil {
+		u.address <- listener.Addr().String()
+	}
+	return listener, err
 }
 
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 
-func TestATakenPortIsTriedUntilItIsFree(t *testing.T) {
-	address, free := taken(t)
-	failed := make(chan error, 10)
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	s := Server{Name: "metrics", Address: address, Handler: http.HandlerFunc(hello), Failed: func(err error) { failed <- err }}
-	go func() { done <- s.Run(ctx) }()
-	if err := <-failed; !strings.Contains(err.Error(), "metrics") || !strings.Contains(err.Error(), address) {
-		t.Errorf("%v does not say what cannot be served and where", err)
-	}
-	time.Sleep(retry + retry/2) // it has been tried once more
-	free()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		response, err := http.Get("http://" + address)
-		if err == nil {
-			response.Body.Close()
-			break
-		}
-		if time.Now().After(end) {
+func TestAPortInUseIsRetriedAndReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const failures = 5
+		port := &unavailable{failures: failures, address: make(chan string, 1)}
+		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+		ctx, stop := context.WithCancel(klog.NewContext(t.Context(), logger))
+		var reported []error
+		s := Server{Name: "metrics", Address: "127.0.0.1:10249", Handler: http.HandlerFunc(hello), Failed: func(err error) { reported = append(reported, err) }, listen: port.listen}
+		done := make(chan error, 1)
+		start := time.Now()
+		go func() { done <- s.Run(ctx) }()
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Get("http://" + <-port.address)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if len(failed) > 0 {
-		t.Errorf("said again: %v", <-failed)
+		response.Body.Close()
+		if took := time.Since(start); took != failures*retryPeriod {
+			t.Errorf("served after %v, want %v", took, failures*retryPeriod)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if len(reported) != 1 || !strings.Contains(reported[0].Error(), "metrics") || !strings.Contains(reported[0].Error(), "127.0.0.1:10249") {
+			t.Errorf("reported %v", reported)
+		}
+		log := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
+		for _, message := range []string{"Cannot serve", "The port is free now"} {
+			if strings.Count(log, message) != 1 {
+				t.Errorf("%q is not there once:\n%s", message, log)
+			}
+		}
+	})
+}
+
+func TestAPortInUseIsAnErrorWithHardFail(t *testing.T) {
+	port := &unavailable{failures: 1}
+	s := Server{Name: "metrics", Address: "127.0.0.1:10249", HardFail: true, listen: port.listen}
+	if err := s.Run(t.Context()); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), s.Address) {
+		t.Errorf("got %v", err)
 	}
 }
 
-func TestATakenPortIsAnErrorIfItShallBe(t *testing.T) {
-	address, _ := taken(t)
-	s := Server{Name: "metrics", Address: address, HardFail: true}
-	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), address) {
-		t.Errorf("got %v", err)
-	}
+func TestRunEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		port := &unavailable{failures: 1 << 30}
+		if err := (&Server{Address: "127.0.0.1:10249", listen: port.listen}).Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if want := int(time.Hour / retryPeriod); port.attempts < want {
+			t.Errorf("%d attempts in an hour, want %d", port.attempts, want)
+		}
+	})
 }
