@@ -1,5 +1,5 @@
-// Package healthz answers whether Fairlead does its work: /healthz to load balancers, /livez and /readyz to kubelet. What kube-proxy
-// answers too is what kube-proxy answers.
+// Package healthz serves health checks: /healthz for load balancers, /livez and /readyz for the kubelet. The status codes and bodies of
+// /healthz and /livez are kube-proxy 1.36's (pkg/proxy/healthcheck); kube-proxy has no /readyz.
 package healthz
 
 import (
@@ -13,50 +13,55 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-// beingDeleted is the taint of a Node that the Cluster Autoscaler is about to delete (KEP-3836).
-const beingDeleted = "ToBeDeletedByClusterAutoscaler"
+// toBeDeletedTaint is the taint of a Node that the Cluster Autoscaler is about to delete (KEP-3836).
+const toBeDeletedTaint = "ToBeDeletedByClusterAutoscaler"
 
 // Options are the settings of a Health.
 type Options struct {
-	// Families that have to be written before Fairlead is ready.
+	// Families are the IP families that are served.
 	Families []service.Family
-	// Healthy says whether a family keeps up with the cluster; nil: always. It is called for each question.
+	// Healthy reports whether a family keeps up with the cluster; nil: always. It is called for every request.
 	Healthy func(service.Family) bool
-	// Healthz and Livez are told the status of each answer; nil: nobody is.
+	// Healthz and Livez are called with the status code of every answer. They may be nil.
 	Healthz, Livez func(status int)
 }
 
-// Health is the state that is asked for. Its methods may be called from any goroutine.
+// Health holds the state that the answers are made of. Its methods can be called from any goroutine.
 type Health struct {
 	options Options
 
 	mu         sync.Mutex
-	updated    map[service.Family]time.Time
+	updated    map[service.Family]time.Time // last sync, or the start
+	synced     map[service.Family]bool      // since the start
 	ineligible bool
 }
 
-// New returns the Health of a Fairlead that has done nothing yet.
+// New returns the Health of a process that has not synced yet.
 func New(options Options) *Health {
 	if options.Healthy == nil {
 		options.Healthy = func(service.Family) bool { return true }
 	}
-	return &Health{options: options, updated: map[service.Family]time.Time{}}
+	h := &Health{options: options, updated: map[service.Family]time.Time{}, synced: map[service.Family]bool{}}
+	for _, f := range options.Families {
+		h.updated[f] = time.Now() // kube-proxy also starts like this, in case that no sync succeeds
+	}
+	return h
 }
 
-// Updated says that the kernel holds what it should, in one family.
+// Updated reports that the kernel is up to date in one family.
 func (h *Health) Updated(family service.Family) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.updated[family] = time.Now()
+	h.updated[family], h.synced[family] = time.Now(), true
 }
 
-// SetNode takes in the own Node, or nil where there is none. Until it has been called, nothing speaks against the node: a load balancer
-// must not lose all nodes because their proxies start while the API server is away.
+// SetNode sets the Node object, or nil if there is none. Until it is called, the node is eligible: a load balancer must not lose all nodes
+// when their proxies start while the API server is not available.
 func (h *Health) SetNode(node *corev1.Node) {
 	eligible := node != nil && node.DeletionTimestamp.IsZero()
 	if eligible {
 		for _, t := range node.Spec.Taints {
-			eligible = eligible && t.Key != beingDeleted
+			eligible = eligible && t.Key != toBeDeletedTaint
 		}
 	}
 	h.mu.Lock()
@@ -64,7 +69,7 @@ func (h *Health) SetNode(node *corev1.Node) {
 	h.ineligible = !eligible
 }
 
-// answer is the body of all answers, as kube-proxy has it.
+// answer is the body of all answers, which is kube-proxy's.
 type answer struct {
 	LastUpdated  time.Time               `json:"lastUpdated"`
 	CurrentTime  time.Time               `json:"currentTime"`
@@ -78,53 +83,54 @@ type familyAnswer struct {
 	Healthy     bool      `json:"healthy"`
 }
 
-// state is how things are now, and whether every family has been written once.
+// state returns an answer without NodeEligible. ready is whether every family has been synced since the start.
 func (h *Health) state() (a answer, ready, eligible bool) {
+	healthy := map[service.Family]bool{}
+	for _, f := range h.options.Families {
+		healthy[f] = h.options.Healthy(f) // not below the lock: it may use locks of its own
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a = answer{CurrentTime: time.Now(), Healthy: true, Status: map[string]familyAnswer{}}
 	ready = true
 	for _, f := range h.options.Families {
-		healthy := h.options.Healthy(f)
-		at, written := h.updated[f]
-		a.Healthy = a.Healthy && healthy
-		ready = ready && written
-		if written || !healthy {
-			a.Status[f.String()] = familyAnswer{at, healthy}
-		}
-		if at.After(a.LastUpdated) {
-			a.LastUpdated = at
+		updated := h.updated[f]
+		a.Healthy = a.Healthy && healthy[f]
+		ready = ready && h.synced[f]
+		a.Status[f.String()] = familyAnswer{updated, healthy[f]}
+		if updated.After(a.LastUpdated) {
+			a.LastUpdated = updated
 		}
 	}
 	return a, ready, !h.ineligible
 }
 
-// ServeHealthz tells load balancers whether to send traffic to this node. Like kube-proxy's, it does so from the start: what an
-// earlier process has written serves on.
+// ServeHealthz answers whether load balancers should send traffic to this node. Like kube-proxy's, it returns 200 from the start: the
+// rules of the previous process are still in place.
 func (h *Health) ServeHealthz(w http.ResponseWriter, _ *http.Request) {
 	a, _, eligible := h.state()
 	a.NodeEligible = &eligible
 	a.respond(w, a.Healthy && eligible, h.options.Healthz)
 }
 
-// ServeLivez tells whether Fairlead should be let run. A Node that goes is no reason against it.
+// ServeLivez answers whether the process should keep running. It does not depend on the Node object.
 func (h *Health) ServeLivez(w http.ResponseWriter, _ *http.Request) {
 	a, _, _ := h.state()
 	a.respond(w, a.Healthy, h.options.Livez)
 }
 
-// ServeReadyz tells whether all rules have been written once since the start, and changes are keeping up.
+// ServeReadyz answers whether every family has been synced since the start, and is healthy.
 func (h *Health) ServeReadyz(w http.ResponseWriter, _ *http.Request) {
 	a, ready, _ := h.state()
 	a.Healthy = a.Healthy && ready
 	a.respond(w, a.Healthy, nil)
 }
 
-func (a answer) respond(w http.ResponseWriter, well bool, count func(int)) {
+func (a answer) respond(w http.ResponseWriter, ok bool, count func(int)) {
 	status := http.StatusServiceUnavailable
-	if well {
+	if ok {
 		status = http.StatusOK
-		a.LastUpdated = a.CurrentTime // kube-proxy keeps a custom of old: whoever is well is up to date
+		a.LastUpdated = a.CurrentTime // as in kube-proxy, for compatibility with its old releases
 	}
 	if count != nil {
 		count(status)
@@ -134,11 +140,11 @@ func (a answer) respond(w http.ResponseWriter, well bool, count func(int)) {
 	w.WriteHeader(status)
 	body, err := json.Marshal(a)
 	if err == nil {
-		_, _ = w.Write(body) // a client that is gone needs no answer
+		_, _ = w.Write(body) // fails if the client is gone
 	}
 }
 
-// Register adds the three answers to a mux.
+// Register adds the three paths to a mux.
 func (h *Health) Register(mux *http.ServeMux) {
 	mux.HandleFunc("/healthz", h.ServeHealthz)
 	mux.HandleFunc("/livez", h.ServeLivez)

@@ -2,9 +2,12 @@ package healthz
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,8 +19,8 @@ import (
 func TestAnswers(t *testing.T) {
 	const none service.Family = 0
 	now := metav1.Now()
-	tainted := &corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "other"}, {Key: beingDeleted}}}}
-	written := func(h *Health) {
+	tainted := &corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "other"}, {Key: toBeDeletedTaint}}}}
+	synced := func(h *Health) {
 		h.Updated(service.IPv4)
 		h.Updated(service.IPv6)
 	}
@@ -27,19 +30,19 @@ func TestAnswers(t *testing.T) {
 		do                     func(*Health)
 		healthz, livez, readyz int
 	}{
-		{"before the first sync, well but not ready", none, func(*Health) {}, 200, 200, 503},
-		{"when one family of two has been written, not ready", none, func(h *Health) { h.Updated(service.IPv4) }, 200, 200, 503},
-		{"when both have been written, ready", none, written, 200, 200, 200},
-		{"when one family is behind, not well", service.IPv6, written, 503, 503, 503},
-		{"when a family cannot be written at all, not well", service.IPv6, func(*Health) {}, 503, 503, 503},
-		{"when the Node is an ordinary one, well", none, func(h *Health) { written(h); h.SetNode(&corev1.Node{}) }, 200, 200, 200},
-		{"when there is no Node, no traffic", none, func(h *Health) { written(h); h.SetNode(nil) }, 503, 200, 200},
-		{"when the Node is being deleted, no traffic", none, func(h *Health) {
-			written(h)
+		{"before the first sync, healthy but not ready", none, func(*Health) {}, 200, 200, 503},
+		{"after the sync of one family of two, not ready", none, func(h *Health) { h.Updated(service.IPv4) }, 200, 200, 503},
+		{"after the sync of both families, ready", none, synced, 200, 200, 200},
+		{"when one family is behind, unhealthy", service.IPv6, synced, 503, 503, 503},
+		{"when a family was never synced, unhealthy", service.IPv6, func(*Health) {}, 503, 503, 503},
+		{"with an ordinary Node, healthy", none, func(h *Health) { synced(h); h.SetNode(&corev1.Node{}) }, 200, 200, 200},
+		{"without a Node, not eligible", none, func(h *Health) { synced(h); h.SetNode(nil) }, 503, 200, 200},
+		{"when the Node is being deleted, not eligible", none, func(h *Health) {
+			synced(h)
 			h.SetNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &now}})
 		}, 503, 200, 200},
-		{"when the autoscaler has marked it, no traffic", none, func(h *Health) { written(h); h.SetNode(tainted) }, 503, 200, 200},
-		{"when the mark is taken off, well again", none, func(h *Health) { written(h); h.SetNode(tainted); h.SetNode(&corev1.Node{}) }, 200, 200, 200},
+		{"when the autoscaler has tainted the Node, not eligible", none, func(h *Health) { synced(h); h.SetNode(tainted) }, 503, 200, 200},
+		{"when the taint is removed, healthy again", none, func(h *Health) { synced(h); h.SetNode(tainted); h.SetNode(&corev1.Node{}) }, 200, 200, 200},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,39 +70,63 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestTheBodyIsKubeProxys(t *testing.T) {
-	h := New(Options{Families: []service.Family{service.IPv4}})
-	h.Updated(service.IPv4)
+// The bodies are those of kube-proxy 1.36 (pkg/proxy/healthcheck/proxy_health.go), with the time of the start as 0m.
+func TestBodiesAreKubeProxys(t *testing.T) {
+	tests := []struct {
+		name           string
+		behind         bool // IPv6 is
+		node           *corev1.Node
+		healthz, livez string
+	}{
+		{"healthy", false, &corev1.Node{},
+			`200 {"lastUpdated":"3m","currentTime":"3m","nodeEligible":true,"healthy":true,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":true}}}`,
+			`200 {"lastUpdated":"3m","currentTime":"3m","healthy":true,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":true}}}`},
+		{"a family is behind", true, &corev1.Node{},
+			`503 {"lastUpdated":"1m","currentTime":"3m","nodeEligible":true,"healthy":false,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":false}}}`,
+			`503 {"lastUpdated":"1m","currentTime":"3m","healthy":false,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":false}}}`},
+		{"the node is not eligible", false, nil,
+			`503 {"lastUpdated":"1m","currentTime":"3m","nodeEligible":false,"healthy":true,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":true}}}`,
+			`200 {"lastUpdated":"3m","currentTime":"3m","healthy":true,"status":{"IPv4":{"lastUpdated":"1m","healthy":true},"IPv6":{"lastUpdated":"0m","healthy":true}}}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				h := New(Options{
+					Families: []service.Family{service.IPv4, service.IPv6},
+					Healthy:  func(f service.Family) bool { return !test.behind || f == service.IPv4 },
+				})
+				h.SetNode(test.node)
+				time.Sleep(time.Minute)
+				h.Updated(service.IPv4)
+				time.Sleep(2 * time.Minute)
+				for path, want := range map[string]string{"/healthz": test.healthz, "/livez": test.livez} {
+					if got := answerAt(t, h, path, start); got != want {
+						t.Errorf("%s\ngot  %s\nwant %s", path, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// answerAt returns the status and the body of an answer, with times in minutes since the start.
+func answerAt(t *testing.T, h *Health, path string, start time.Time) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	h.Register(mux)
 	w := httptest.NewRecorder()
-	h.ServeHealthz(w, nil)
-	var body map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{"lastUpdated", "currentTime"} {
-		text, _ := body[key].(string)
-		if at, err := time.Parse(time.RFC3339, text); err != nil || time.Since(at) > time.Minute {
-			t.Errorf("%s is %q", key, text)
-		}
-	}
-	if body["healthy"] != true || body["nodeEligible"] != true {
-		t.Errorf("got %s", w.Body)
-	}
-	status, _ := body["status"].(map[string]any)
-	family, _ := status["IPv4"].(map[string]any)
-	if family["healthy"] != true || family["lastUpdated"] == nil {
-		t.Errorf("got %s", w.Body)
-	}
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	if w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("headers are %v", w.Header())
+		t.Errorf("%s: headers %v", path, w.Header())
 	}
-	w = httptest.NewRecorder()
-	h.ServeLivez(w, nil)
-	body = nil
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-		t.Fatal(err)
+	body := w.Body.String()
+	for minute := range 4 {
+		at, err := json.Marshal(start.Add(time.Duration(minute) * time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = strings.ReplaceAll(body, string(at), fmt.Sprintf(`"%dm"`, minute))
 	}
-	if _, there := body["nodeEligible"]; there {
-		t.Errorf("/livez speaks of the node: %s", w.Body)
-	}
+	return fmt.Sprintf("%d %s", w.Code, body)
 }
