@@ -9,7 +9,7 @@ import (
 func newCleanupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove every rule of Fairlead from this node, and nothing else",
+		Short: "Remove everything that Fairlead has written on this node, and nothing else",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return fairlead.Cleanup(cmd.Context()) },
 	}

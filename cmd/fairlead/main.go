@@ -19,7 +19,7 @@ import (
 func main() {
 	collectEarlier()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	klog.Flush()
@@ -29,13 +29,13 @@ func main() {
 	}
 }
 
-// newCommand is fairlead without a subcommand, which runs.
+// newCommand returns the root command. Without a subcommand it runs, so that it can replace kube-proxy.
 func newCommand() *cobra.Command {
 	run := newRunCommand()
 	root := &cobra.Command{
 		Use:           "fairlead",
 		Short:         "Forward the traffic of Kubernetes Services on this node",
-		Long:          "Fairlead watches Services and EndpointSlices and makes this node's kernel forward every virtual IP to the right pods.",
+		Long:          "Fairlead watches Services and EndpointSlices, and makes the kernel of this node forward the traffic of Services to their endpoints.",
 		Args:          cobra.NoArgs,
 		RunE:          run.RunE,
 		SilenceUsage:  true,
@@ -47,7 +47,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().AddGoFlag(logging.Lookup("v"))
 	root.PersistentFlags().AddGoFlag(logging.Lookup("vmodule"))
 	root.Flags().AddFlagSet(run.Flags())
-	// As kube-proxy: --proxy_mode is --proxy-mode.
+	// As in kube-proxy, --proxy_mode is --proxy-mode.
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})

@@ -5,9 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// collectEarlier lets the heap grow by half before it is collected, where Go's default is to let it double. With 10,000 Services × 10
-// endpoints the start takes a fifth less memory for it, and 7 % more processor time; afterwards there is little garbage. GOGC in the
-// environment has the last word.
+// collectEarlier starts a garbage collection when the heap has grown by half; Go's default is when it has doubled. With 10,000 Services
+// of 10 endpoints, the start needs a fifth less memory and 7 % more processor time; later there is little garbage. GOGC in the
+// environment overrides it.
 func collectEarlier() {
 	const percent = 50
 	if os.Getenv("GOGC") == "" {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
@@ -13,16 +11,17 @@ import (
 func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Follow the cluster and forward its traffic, until told to stop; the rules stay",
+		Short: "Forward the traffic of the cluster's Services until a signal; the rules stay in place",
 		Args:  cobra.NoArgs,
 	}
 	line := config.NewCommandLine(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), line) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd, line) }
 	return cmd
 }
 
-// run does what the command line asks for.
-func run(ctx context.Context, line *config.CommandLine) error {
+// run runs Fairlead, or does what a flag requests instead.
+func run(cmd *cobra.Command, line *config.CommandLine) error {
+	ctx := cmd.Context()
 	c, err := line.Load(klog.FromContext(ctx))
 	switch {
 	case err != nil:
@@ -34,5 +33,6 @@ func run(ctx context.Context, line *config.CommandLine) error {
 	case c.InitOnly:
 		return fairlead.Init(ctx, c)
 	}
-	return fairlead.Run(ctx, c, fairlead.WithChanges(config.Watch(ctx, line, c)))
+	// The flags first: the watch changes those of klog with the file.
+	return fairlead.Run(ctx, c, fairlead.WithFlags(cmd.Flags()), fairlead.WithChanges(config.Watch(ctx, line, c)))
 }

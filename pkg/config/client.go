@@ -5,11 +5,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Client is how the API server is spoken to.
+// Client holds the settings of the connection to the API server.
 type Client struct {
-	// ContentType and AcceptContentTypes are media types. No AcceptContentTypes: what the API server has, best ContentType.
+	// ContentType is the media type of requests. AcceptContentTypes are the media types of responses, separated by commas. Empty:
+	// ContentType, or else JSON.
 	ContentType, AcceptContentTypes string
-	// QPS is how many requests a second are made at most, Burst how many at once. A negative QPS: as many as one likes.
+	// QPS limits the requests per second, and Burst the requests at once. A negative QPS is no limit.
 	QPS   float32
 	Burst int
 }
@@ -19,10 +20,10 @@ func defaultClient() Client {
 }
 
 func (c *Client) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.ContentType, "kube-api-content-type", c.ContentType, "media type of what is sent to the API server")
-	fs.StringVar(&c.AcceptContentTypes, "kube-api-accept-content-types", c.AcceptContentTypes, "media types that the API server may answer in, separated by commas; empty: --kube-api-content-type, or JSON")
-	fs.Float32Var(&c.QPS, "kube-api-qps", c.QPS, "how many requests a second are made to the API server at most")
-	fs.IntVar(&c.Burst, "kube-api-burst", c.Burst, "how many requests are made to the API server at once at most")
+	fs.StringVar(&c.ContentType, "kube-api-content-type", c.ContentType, "media type of requests to the API server")
+	fs.StringVar(&c.AcceptContentTypes, "kube-api-accept-content-types", c.AcceptContentTypes, "media types of responses of the API server, separated by commas; empty: --kube-api-content-type, or else JSON")
+	fs.Float32Var(&c.QPS, "kube-api-qps", c.QPS, "maximum number of requests per second to the API server; negative: no limit")
+	fs.IntVar(&c.Burst, "kube-api-burst", c.Burst, "maximum number of requests at once to the API server")
 }
 
 func (c *Client) validate(f *findings) {

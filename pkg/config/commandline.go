@@ -12,40 +12,40 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// CommandLine is what the command line says: settings, the file that has more of them, and what to do in place of running.
+// CommandLine holds the flags: settings, the configuration file, and what to do instead of running.
 type CommandLine struct {
-	// File is the configuration file; empty: there is none.
+	// File is the configuration file. Empty: there is none.
 	File string
-	// WriteTo is a file to write the settings to, and nothing else is to be done.
+	// WriteTo is a file to write the settings to, instead of running.
 	WriteTo string
-	// Cleanup: what Fairlead wrote into the kernel is to be removed, and nothing else to be done.
+	// Cleanup removes Fairlead's rules, instead of running.
 	Cleanup bool
 
 	flags                    *pflag.FlagSet
-	settings                 *Config // as the flags say, whatever is in the file
+	settings                 *Config // of the flags, regardless of the file
 	healthzPort, metricsPort int
-	content                  []byte // of the file, when it was last read
-	said                     map[Notice]bool
+	content                  []byte // of the file when it was last read
+	logged                   map[Notice]bool
 }
 
-// NewCommandLine adds all flags to a set. The CommandLine is what they say once they have been parsed.
+// NewCommandLine adds all flags to a flag set. The CommandLine has their values once the set has been parsed.
 func NewCommandLine(flags *pflag.FlagSet) *CommandLine {
-	l := &CommandLine{flags: flags, settings: Default(), said: map[Notice]bool{}}
-	flags.StringVar(&l.File, "config", "", "file with a KubeProxyConfiguration, as kube-proxy reads it, and if need be a FairleadConfiguration; most other flags have no effect beside it")
-	flags.StringVar(&l.WriteTo, "write-config-to", "", "write the settings to this file, and exit")
-	flags.BoolVar(&l.Cleanup, "cleanup", false, "remove every rule of Fairlead, and exit, as the subcommand cleanup does")
+	l := &CommandLine{flags: flags, settings: Default(), logged: map[Notice]bool{}}
+	flags.StringVar(&l.File, "config", "", "configuration file with a KubeProxyConfiguration, as for kube-proxy, and optionally a FairleadConfiguration; most other flags are ignored with it")
+	flags.StringVar(&l.WriteTo, "write-config-to", "", "write the settings to this file and exit")
+	flags.BoolVar(&l.Cleanup, "cleanup", false, "remove all rules of Fairlead and exit, as the subcommand cleanup")
 	l.settings.AddFlags(flags)
-	flags.IntVar(&l.healthzPort, "healthz-port", healthzPort, "port of --healthz-bind-address, if that has none; 0: answer nowhere")
-	flags.IntVar(&l.metricsPort, "metrics-port", metricsPort, "port of --metrics-bind-address, if that has none; 0: answer nowhere")
+	flags.IntVar(&l.healthzPort, "healthz-port", healthzPort, "port of --healthz-bind-address, if that has none; 0: do not serve health checks")
+	flags.IntVar(&l.metricsPort, "metrics-port", metricsPort, "port of --metrics-bind-address, if that has none; 0: do not serve metrics")
 	for flag, instead := range map[string]string{"healthz-port": "healthz-bind-address", "metrics-port": "metrics-bind-address"} {
-		// It fails only where there is no such flag.
-		_ = flags.MarkDeprecated(flag, "give --"+instead+" a port instead")
+		// It only fails if there is no such flag.
+		_ = flags.MarkDeprecated(flag, "use the port of --"+instead+" instead")
 	}
 	addUnsupportedFlags(flags)
 	return l
 }
 
-// Load returns the settings that hold, which are valid. What is set without an effect is logged, each once.
+// Load returns the settings, which are valid. It logs each ignored setting once, however often it is called.
 func (l *CommandLine) Load(logger klog.Logger) (*Config, error) {
 	var c *Config
 	var notices []Notice
@@ -59,9 +59,9 @@ func (l *CommandLine) Load(logger klog.Logger) (*Config, error) {
 		return nil, err
 	}
 	for _, n := range notices {
-		if !l.said[n] {
-			logger.Info("Set without effect", "setting", n.Setting, "effect", n.Effect)
-			l.said[n] = true
+		if !l.logged[n] {
+			logger.Info("Setting ignored or replaced", "setting", n.Setting, "reason", n.Reason)
+			l.logged[n] = true
 		}
 	}
 	if err := c.Validate(); err != nil {
@@ -70,43 +70,47 @@ func (l *CommandLine) Load(logger klog.Logger) (*Config, error) {
 	return c, c.Logging.apply(l.flags)
 }
 
-// fromFlags returns the settings where there is no file.
+// fromFlags returns the settings if there is no file.
 func (l *CommandLine) fromFlags() (*Config, []Notice, error) {
 	c := *l.settings
 	if c.DetectLocalMode == "" {
 		c.DetectLocalMode = ByClusterCIDR
 	}
 	notices := l.unsupportedFlags()
-	var err error
-	for _, server := range []struct {
-		address *string
-		port    int
-		flag    string
-	}{{&c.HTTP.HealthzBindAddress, l.healthzPort, "healthz"}, {&c.HTTP.MetricsBindAddress, l.metricsPort, "metrics"}} {
-		if server.port == 0 {
-			*server.address = ""
-			continue
-		}
-		if server.port < 0 || server.port > math.MaxUint16 {
-			err = errors.Join(err, fmt.Errorf("--%s-port: %d is not between 0 and %d", server.flag, server.port, math.MaxUint16))
-			continue
-		}
-		had := *server.address
-		*server.address = withPort(had, uint16(server.port))
-		if *server.address == had && l.flags.Changed(server.flag+"-port") {
-			notices = append(notices, Notice{"--" + server.flag + "-port", fmt.Sprintf("has no effect: --%s-bind-address has a port, in %s", server.flag, had)})
-		}
+	if c.Mode == modeNFTables {
+		n := c.replaceNFTables(nil)
+		notices = append(notices, Notice{"--proxy-mode", n.Reason})
 	}
-	return &c, notices, err
+	healthz, healthzErr := l.applyPort(&c.HTTP.HealthzBindAddress, "healthz", l.healthzPort)
+	metrics, metricsErr := l.applyPort(&c.HTTP.MetricsBindAddress, "metrics", l.metricsPort)
+	return &c, slices.Concat(notices, healthz, metrics), errors.Join(healthzErr, metricsErr)
 }
 
-// fromFile reads the file. The flags that hold beside it go before it, and the others are named.
+// applyPort applies one of kube-proxy's two deprecated port flags to the address of its server.
+func (l *CommandLine) applyPort(address *string, server string, port int) ([]Notice, error) {
+	name := server + "-port"
+	switch {
+	case port == 0:
+		*address = ""
+		return nil, nil
+	case port < 0 || port > math.MaxUint16:
+		return nil, fmt.Errorf("--%s: %d is not between 0 and %d", name, port, math.MaxUint16)
+	}
+	configured := *address
+	*address = withPort(configured, uint16(port))
+	if *address == configured && l.flags.Changed(name) {
+		return []Notice{{"--" + name, fmt.Sprintf("--%s-bind-address already has a port: %s", server, configured)}}, nil
+	}
+	return nil, nil
+}
+
+// fromFile reads the file. Some flags override it; the notices name all others that are set.
 func (l *CommandLine) fromFile() (*Config, []Notice, error) {
 	l.content = nil
 	data, err := os.ReadFile(l.File)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fmt.Errorf("--config: there is no file %s; give the path of one, or leave the flag out", l.File)
+		return nil, nil, fmt.Errorf("--config: there is no file %s; correct the path or remove the flag", l.File)
 	case err != nil:
 		return nil, nil, fmt.Errorf("--config: %w", err)
 	}
@@ -118,31 +122,46 @@ func (l *CommandLine) fromFile() (*Config, []Notice, error) {
 	c.origin.overridden = map[string]bool{}
 	notices = append(notices, l.unsupportedFlags()...)
 	settings := c.flags()
-	// Not Visit: a flag that two sets share counts as visited only in the one that was parsed.
+	// Not Visit: a flag that is shared by two flag sets only counts as visited in the one that was parsed.
 	l.flags.VisitAll(func(flag *pflag.Flag) {
-		switch s, ok := settingOf(flag.Name); {
-		case !flag.Changed:
-		case !ok && (flag.Name == "healthz-port" || flag.Name == "metrics-port"):
-			notices = append(notices, Notice{"--" + flag.Name, "has no effect, because of --config"})
-		case !ok || flag.Name == "hostname-override" && flag.Value.String() == "":
-		case s.beside:
-			if e := settings.Set(flag.Name, flag.Value.String()); e != nil {
-				err = errors.Join(err, fmt.Errorf("--%s: %w", flag.Name, e))
-			}
-			c.origin.overridden[flag.Name] = true
-		default:
-			notices = append(notices, Notice{"--" + flag.Name, fmt.Sprintf("has no effect, because of --config; set %s in %s instead", s.field, l.File)})
+		if !flag.Changed {
+			return
 		}
+		n, e := l.override(c, settings, flag)
+		notices, err = append(notices, n...), errors.Join(err, e)
 	})
 	return c, notices, err
 }
 
-// unsupportedFlags names the flags that were given and that Fairlead does nothing for.
+// override applies a flag to the settings of a file if it has precedence over the file, and returns a notice if it has not. settings are
+// those of c as flags.
+func (l *CommandLine) override(c *Config, settings *pflag.FlagSet, flag *pflag.Flag) ([]Notice, error) {
+	s, ok := settingOf(flag.Name)
+	switch {
+	case !ok && (flag.Name == "healthz-port" || flag.Name == "metrics-port"):
+		return []Notice{{"--" + flag.Name, "it is ignored with --config"}}, nil
+	case !ok, flag.Name == "hostname-override" && flag.Value.String() == "":
+		return nil, nil
+	case !s.beside:
+		return []Notice{{"--" + flag.Name, fmt.Sprintf("it is ignored with --config; set %s in %s instead", s.field, l.File)}}, nil
+	}
+	c.origin.overridden[flag.Name] = true
+	if err := settings.Set(flag.Name, flag.Value.String()); err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag.Name, err)
+	}
+	return nil, nil
+}
+
+// unsupportedFlags returns a notice for each flag that is set and that Fairlead ignores.
 func (l *CommandLine) unsupportedFlags() []Notice {
 	var all []Notice
 	for _, u := range allUnsupported {
-		if flag := l.flags.Lookup(u.flag); u.flag != "" && flag != nil && flag.Changed && !slices.Contains([]string{"text", "0.0.0.0", "::"}, flag.Value.String()) {
-			all = append(all, Notice{"--" + u.flag, "has no effect: " + u.effect})
+		if u.flag == "" {
+			continue
+		}
+		// With these values, the flags request what Fairlead does anyway.
+		if flag := l.flags.Lookup(u.flag); flag != nil && flag.Changed && !slices.Contains([]string{"text", "0.0.0.0", "::"}, flag.Value.String()) {
+			all = append(all, Notice{"--" + u.flag, u.reason})
 		}
 	}
 	return all

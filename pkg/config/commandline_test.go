@@ -81,7 +81,7 @@ func TestBesideAFileOnlySomeFlagsHold(t *testing.T) {
 			if got := changed(fromFile, c); !slices.Equal(got, test.want) {
 				t.Errorf("these do not hold as in the file: %v, want %v", got, test.want)
 			}
-			if n := strings.Count(log, "Set without effect"); n != len(test.notice) {
+			if n := strings.Count(log, "Setting ignored or replaced"); n != len(test.notice) {
 				t.Errorf("%d notices, want %d", n, len(test.notice))
 			}
 			for _, flag := range test.notice {
@@ -122,7 +122,7 @@ func TestWithoutAFileFlagsHold(t *testing.T) {
 			if got := changed(want, c); got != nil {
 				t.Errorf("these are not as they should be: %v", got)
 			}
-			if said := strings.Contains(log, "Set without effect"); said != (test.notice != "") || !strings.Contains(log, test.notice) {
+			if said := strings.Contains(log, "Setting ignored or replaced"); said != (test.notice != "") || !strings.Contains(log, test.notice) {
 				t.Errorf("logged %q, want something on %q", log, test.notice)
 			}
 		})
@@ -140,7 +140,7 @@ func TestFaultsNameTheFlagOrTheFile(t *testing.T) {
 		{"ports that are none", []string{"--healthz-port=75792", "--metrics-port=-1"}, []string{"--healthz-port: 75792 is not between 0 and 65535", "--metrics-port: -1 is not"}},
 		{"a file", []string{"--config=" + path}, []string{path + `: ipvs.scheduler: "fastest"`, path + ": ipvs.markBit (in FairleadConfiguration): 40"}},
 		{"a flag that goes before a file", []string{"--config=" + path, "--ipvs-mark-bit=41"}, []string{"--ipvs-mark-bit: 41"}},
-		{"no such file", []string{"--config=/nowhere/config.conf"}, []string{"--config", "/nowhere/config.conf", "give the path"}},
+		{"no such file", []string{"--config=/nowhere/config.conf"}, []string{"--config", "/nowhere/config.conf", "correct the path"}},
 		{"a folder", []string{"--config=" + filepath.Dir(path)}, []string{"--config", "is a directory"}},
 	}
 	for _, test := range tests {

@@ -1,5 +1,9 @@
-// Package config holds Fairlead's settings, and reads them from flags and from the file that kube-proxy reads. What kube-proxy has
-// too bears the same name and means the same.
+// Package config holds Fairlead's settings and reads them from flags and from the file that kube-proxy reads. Settings that kube-proxy
+// has too have the same names and meanings.
+//
+// It is meant for other programs too, see package fairlead: [Default], [Config] with its exported fields, [Config.Validate], [Parse] and
+// the types of the fields do not change incompatibly within a major version. The rest serves the command fairlead and may change at any
+// time.
 package config
 
 import (
@@ -9,62 +13,61 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/pkg/node"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// Mode is the way in which traffic is forwarded.
-type Mode string
-
-// The modes.
-const (
-	ModeIPTables Mode = "iptables" // by iptables rules
-	ModeIPVS     Mode = "ipvs"     // by the kernel's load balancer IPVS
-)
-
-// Modes lists the modes that there are. This is the one place that names them all.
-var Modes = []Mode{ModeIPTables, ModeIPVS}
-
-// Config is all that can be set.
+// Config holds all settings. Start from Default: the zero Config is not valid.
 type Config struct {
+	// Kubeconfig is a file that describes how to reach the API server. If it and Master are empty, Fairlead connects as a pod does.
 	Kubeconfig string
-	Master     string
-	Client     Client
+	// Master is the URL of the API server, and overrides the one in Kubeconfig.
+	Master string
+	Client Client
 	// Manifests is a folder to read objects from instead of an API server.
-	Manifests        string
+	Manifests string
+	// HostnameOverride is the name of this node's Node object. Empty: the host name.
 	HostnameOverride string
+	// ConfigSyncPeriod has no effect; it is there because kube-proxy has it.
 	ConfigSyncPeriod time.Duration
 
-	Mode              Mode
-	DetectLocalMode   DetectLocalMode
-	ClusterCIDR       string
-	BridgeInterface   string
-	InterfacePrefix   string
+	Mode Mode
+	// DetectLocalMode is how pod traffic is distinguished from all other traffic.
+	DetectLocalMode DetectLocalMode
+	// ClusterCIDR is at most one range of pod addresses for each IP family, separated by a comma, for DetectLocalMode ClusterCIDR.
+	ClusterCIDR string
+	// BridgeInterface is the interface that packets from pods arrive on, for DetectLocalMode BridgeInterface.
+	BridgeInterface string
+	// InterfacePrefix starts the names of the interfaces that packets from pods arrive on, for DetectLocalMode InterfaceNamePrefix.
+	InterfacePrefix string
+	// NodePortAddresses are ranges of the node's addresses that node ports answer on, or "primary". Empty: all.
 	NodePortAddresses []string
-	MasqueradeAll     bool
-	// MasqueradeAddress says which of the node's addresses masquerading uses.
+	// MasqueradeAll masquerades all traffic to cluster IPs.
+	MasqueradeAll bool
+	// MasqueradeAddress is the node's address that masquerading uses.
 	MasqueradeAddress MasqueradeAddress
-	// DropInvalid says whether forwarded packets that conntrack finds invalid are dropped.
+	// DropInvalid is whether forwarded packets in conntrack state INVALID are dropped.
 	DropInvalid DropInvalid
 	IPTables    IPTables
 	IPVS        IPVS
 	Conntrack   Conntrack
 	HTTP        HTTP
 	Logging     Logging
-	// OOMScoreAdj says how much the kernel spares this process when memory runs out, from -1000, never end it, to 1000.
+	// OOMScoreAdj is the process's oom_score_adj, from -1000 (never killed) to 1000.
 	OOMScoreAdj int
-	// TakeOver: what a stopped kube-proxy has left on the node is removed.
+	// TakeOver removes what a stopped kube-proxy has left on the node.
 	TakeOver bool
-	// InitOnly: what needs full root is done, and nothing else.
+	// InitOnly is for the command fairlead: it calls Init instead of Run.
 	InitOnly bool
 
 	origin origin
 }
 
-// DetectLocalMode is the way in which pods are told from everybody else.
+// DetectLocalMode is how pod traffic is distinguished from all other traffic.
 type DetectLocalMode string
 
-// The ways to tell pods, by kube-proxy's names.
+// The local traffic detectors, by kube-proxy's names.
 const (
 	ByClusterCIDR     DetectLocalMode = "ClusterCIDR"
 	ByNodeCIDR        DetectLocalMode = "NodeCIDR"
@@ -74,18 +77,18 @@ const (
 
 var detectLocalModes = []DetectLocalMode{ByClusterCIDR, ByNodeCIDR, ByBridgeInterface, ByInterfacePrefix}
 
-// MasqueradeAddress is a choice among the node's addresses.
+// MasqueradeAddress selects one of the node's addresses.
 type MasqueradeAddress string
 
 // The addresses that masquerading can use.
 const (
-	MasqueradeByRoute    MasqueradeAddress = "route"
-	MasqueradeInternalIP MasqueradeAddress = "internal-ip"
+	MasqueradeByRoute    MasqueradeAddress = "route"       // of the interface that the packet leaves by
+	MasqueradeInternalIP MasqueradeAddress = "internal-ip" // of the Node object
 )
 
 var masqueradeAddresses = []MasqueradeAddress{MasqueradeByRoute, MasqueradeInternalIP}
 
-// DropInvalid is on, off, or as the kernel's own tolerance says.
+// DropInvalid is on, off or auto: on unless the kernel's nf_conntrack_tcp_be_liberal is set.
 type DropInvalid string
 
 // The values of DropInvalid.
@@ -97,29 +100,33 @@ const (
 
 var dropInvalids = []DropInvalid{DropInvalidOn, DropInvalidOff, DropInvalidAuto}
 
-// IPTables is what can be set for iptables mode.
+// IPTables holds the settings of iptables mode.
 type IPTables struct {
+	// Variant is one of xtables.Variants: which iptables programs are used. It applies in all modes.
 	Variant string
-	// MasqueradeBit holds in every mode: all of them leave masquerading to iptables.
+	// MasqueradeBit is the bit of the packet mark that requests masquerading. It applies in all modes.
 	MasqueradeBit int
-	// LocalhostNodePorts: node ports answer on 127.0.0.1 too.
+	// LocalhostNodePorts makes node ports answer on 127.0.0.1 too.
 	LocalhostNodePorts bool
-	SyncPeriod         time.Duration
-	MinSyncPeriod      time.Duration
+	// SyncPeriod is how often the rules in the kernel are compared with the desired ones.
+	SyncPeriod time.Duration
+	// MinSyncPeriod is the minimum time from the end of one sync to the start of the next.
+	MinSyncPeriod time.Duration
 }
 
-// Conntrack is what can be set for the kernel's connection tracking.
+// Conntrack holds the settings of the kernel's connection tracking.
 type Conntrack struct {
-	MaxPerCore int // 0: leave as it is
-	Min        int
-	// Timeouts; 0: leave as they are.
+	// MaxPerCore is the number of connections to track for each CPU, and Min the minimum for the node. MaxPerCore 0 leaves the limit alone.
+	MaxPerCore, Min int
+	// The timeouts of idle connections. 0 leaves them alone.
 	TCPEstablished, TCPCloseWait, UDP, UDPStream time.Duration
-	TCPBeLiberal                                 bool
-	// DeleteUnrepliedTCP deletes attempts to connect to endpoints that are gone.
+	// TCPBeLiberal sets nf_conntrack_tcp_be_liberal.
+	TCPBeLiberal bool
+	// DeleteUnrepliedTCP deletes conntrack entries of connections to removed endpoints that were never answered.
 	DeleteUnrepliedTCP bool
 }
 
-// Default returns the settings that hold where nothing is said, which are kube-proxy's.
+// Default returns the default settings, which are kube-proxy's.
 func Default() *Config {
 	return &Config{
 		Mode:              ModeIPTables,
@@ -131,17 +138,16 @@ func Default() *Config {
 			Variant: string(xtables.Auto), MasqueradeBit: 14, LocalhostNodePorts: true,
 			SyncPeriod: 30 * time.Second, MinSyncPeriod: time.Second,
 		},
-		IPVS:      defaultIPVS(),
-		Conntrack: Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
-		Client:    defaultClient(),
-		HTTP:      defaultHTTP(),
-		// As kube-proxy: nearly never ended.
+		IPVS:        defaultIPVS(),
+		Conntrack:   Conntrack{MaxPerCore: 32 << 10, Min: 128 << 10, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
+		Client:      defaultClient(),
+		HTTP:        defaultHTTP(),
 		OOMScoreAdj: -999,
 		TakeOver:    true,
 	}
 }
 
-// SyncPeriod is how often the kernel is compared with what it should hold, in the chosen mode.
+// SyncPeriod is how often the kernel is compared with the desired state in the configured mode.
 func (c *Config) SyncPeriod() time.Duration {
 	if c.Mode == ModeIPVS {
 		return c.IPVS.SyncPeriod
@@ -149,7 +155,7 @@ func (c *Config) SyncPeriod() time.Duration {
 	return c.IPTables.SyncPeriod
 }
 
-// MinSyncPeriod is the least time between two changes of the kernel, in the chosen mode.
+// MinSyncPeriod is the minimum time from the end of one sync to the start of the next in the configured mode.
 func (c *Config) MinSyncPeriod() time.Duration {
 	if c.Mode == ModeIPVS {
 		return c.IPVS.MinSyncPeriod
@@ -165,33 +171,42 @@ func oneOf[T ~string](values []T) string {
 	return strings.Join(texts, ", ")
 }
 
-// Pods reads the ranges of pod addresses, by family, where pods are told by them. A family that is not named is not in the result.
-func (c *Config) Pods() (map[service.Family]netip.Prefix, error) {
+// parsePodCIDRs returns the range of each IP family, if pods are detected by their address.
+func (c *Config) parsePodCIDRs(f *findings) map[service.Family]netip.Prefix {
 	ranges := map[service.Family]netip.Prefix{}
 	if c.ClusterCIDR == "" || c.DetectLocalMode != ByClusterCIDR {
-		return ranges, nil
+		return ranges
 	}
 	for text := range strings.SplitSeq(c.ClusterCIDR, ",") {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		prefix, err := parseRange(text, "10.244.0.0/16")
 		if err != nil {
-			return nil, fmt.Errorf("%s: %q is not a range of addresses such as 10.244.0.0/16", c.Named("cluster-cidr"), text)
+			f.add("cluster-cidr", "%w", err)
+			continue
 		}
 		family := service.FamilyOf(prefix.Addr())
-		if _, twice := ranges[family]; twice {
-			return nil, fmt.Errorf("%s: %q has two ranges of %s, and only one is possible", c.Named("cluster-cidr"), c.ClusterCIDR, family)
+		if _, duplicate := ranges[family]; duplicate {
+			f.add("cluster-cidr", "%q has two %s ranges; use at most one for each IP family", c.ClusterCIDR, family)
 		}
-		ranges[family] = prefix.Masked()
+		ranges[family] = prefix
 	}
-	return ranges, nil
+	return ranges
 }
 
-// NodeName is the name of the own Node: as given, or the host's. Kubernetes names are in lower case.
+func (c *Config) parseNodePorts(f *findings) node.Selection {
+	selection, err := node.ParseSelection(c.NodePortAddresses)
+	if err != nil {
+		f.add("nodeport-addresses", "%w", err)
+	}
+	return selection
+}
+
+// NodeName returns the name of this node's Node object: HostnameOverride or the host name, in lower case.
 func (c *Config) NodeName() (string, error) {
 	name := c.HostnameOverride
 	if name == "" {
 		var err error
 		if name, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("find the host name; --hostname-override can give the node's name instead: %w", err)
+			return "", fmt.Errorf("get the host name: %w; set --hostname-override to the name of the Node object", err)
 		}
 	}
 	return strings.ToLower(strings.TrimSpace(name)), nil

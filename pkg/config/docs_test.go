@@ -10,7 +10,7 @@ import (
 	"k8s.io/kube-proxy/config/v1alpha1"
 )
 
-// rowOf is how the row of a setting begins in the documentation.
+// rowOf returns the start of a setting's row in the documentation.
 func rowOf(s setting, flags *pflag.FlagSet) string {
 	field, live := "", "restart"
 	if s.field != "" {
@@ -41,13 +41,18 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	flags := Default().flags()
 	for _, s := range settings {
 		row := strings.ReplaceAll(rowOf(s, flags), "|  |", "| |")
-		if !strings.Contains(text, "\n"+row+" ") {
-			t.Errorf("docs/configuration.md has no row that begins with\n%s", row)
+		_, rest, ok := strings.Cut(text, "\n"+row+" ")
+		if !ok {
+			t.Errorf("docs/configuration.md has no row that starts with\n%s", row)
+		}
+		rest, _, _ = strings.Cut(rest, "\n")
+		if columns := strings.Count(rest, "|"); columns < 1 || s.own && columns != 2 || strings.Contains(rest, "|  |") {
+			t.Errorf("the row of %s in docs/configuration.md does not end with its unit, if it is Fairlead's own, and its meaning: %s", s.flag, rest)
 		}
 	}
 	newLine(t).flags.VisitAll(func(f *pflag.Flag) {
 		if !strings.Contains(text, "`--"+f.Name+"`") && f.Name != "v" {
-			t.Errorf("docs/configuration.md does not speak of --%s", f.Name)
+			t.Errorf("docs/configuration.md does not mention --%s", f.Name)
 		}
 	})
 	fields(func(path string, _ *v1alpha1.KubeProxyConfiguration) {
@@ -55,7 +60,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		for !strings.Contains(text, "`"+above+"`") {
 			dot := strings.LastIndex(above, ".")
 			if dot < 0 {
-				t.Errorf("docs/configuration.md does not speak of the field %s", path)
+				t.Errorf("docs/configuration.md does not mention the field %s", path)
 				return
 			}
 			above = above[:dot]

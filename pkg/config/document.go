@@ -18,12 +18,12 @@ import (
 // document is one of the YAML or JSON documents in a file.
 type document struct {
 	metav1.TypeMeta
-	line int    // on which it begins
-	text []byte // begins with as many empty lines as are before it in the file, so that messages have the right line
+	line int    // where it starts
+	text []byte // preceded by as many empty lines as precede it in the file, so that messages have the right line number
 }
 
-// split finds the documents in a file. Those with nothing but comments are left out. A line that begins with three hyphens separates
-// documents wherever it is, even in a block of text.
+// split returns the documents in a file, without those that only contain comments. A line that starts with three hyphens separates
+// documents everywhere, even in a block scalar.
 func split(data []byte) ([]*document, error) {
 	var all []*document
 	var text bytes.Buffer
@@ -56,7 +56,7 @@ func split(data []byte) ([]*document, error) {
 	return all, end()
 }
 
-// blank reports whether there is nothing in a document but comments and directives.
+// blank reports whether a document only contains comments and directives.
 func blank(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
@@ -67,8 +67,8 @@ func blank(text []byte) bool {
 	return true
 }
 
-// decode reads a document into v. Fields that are unknown or doubled do not keep it from being read; odd names them. All else that is
-// wrong is in faults, each with the field's path.
+// decode reads a document into v, strictly at first and then leniently: odd names unknown and duplicate fields, which are not errors.
+// faults has everything else that is wrong, each with the path of the field.
 func decode[T any](d *document, v *T) (odd []string, faults []error) {
 	data, strictErr := yaml.YAMLToJSONStrict(d.text)
 	if text := bytes.TrimSpace(d.text); stdjson.Valid(text) {
@@ -90,7 +90,7 @@ func decode[T any](d *document, v *T) (odd []string, faults []error) {
 	return odd, faultsOf[T](data, err)
 }
 
-// plain takes from an error what YAML's packages put before the point.
+// plain removes the prefixes that the YAML packages add to an error.
 func plain(err error) string {
 	text := err.Error()
 	for _, prefix := range []string{"error converting YAML to JSON: ", "error unmarshaling JSON: ", "while decoding JSON: ", "yaml: ", "unmarshal errors:\n", "json: "} {
@@ -103,12 +103,12 @@ func plain(err error) string {
 	return strings.Join(lines, "\n")
 }
 
-// faultsOf finds the fields of a document that cannot be read into a T, one by one: JSON's errors name the first one only, and a
-// duration not even by its field. whole is the error that reading all of them had.
+// faultsOf finds the fields of a document that cannot be decoded into a T, one by one: JSON's errors only name the first one, and do
+// not name the field of a duration. whole is the error from decoding all of them.
 func faultsOf[T any](data []byte, whole error) []error {
 	var fields map[string]any
 	if err := stdjson.Unmarshal(data, &fields); err != nil {
-		return []error{fmt.Errorf("is no document with fields: %s", plain(err))}
+		return []error{fmt.Errorf("not a document with fields: %s", plain(err))}
 	}
 	if all := search[T](nil, fields); len(all) > 0 {
 		return all
@@ -116,7 +116,7 @@ func faultsOf[T any](data []byte, whole error) []error {
 	return []error{whole}
 }
 
-// search names what is wrong with the fields below a path.
+// search returns what is wrong with the fields below a path.
 func search[T any](path []string, fields map[string]any) (all []error) {
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		below := append(slices.Clone(path), key)
@@ -131,12 +131,12 @@ func search[T any](path []string, fields map[string]any) (all []error) {
 			}
 		}
 		value, _ := stdjson.Marshal(fields[key])
-		all = append(all, fmt.Errorf("%s: %s cannot be read; %s", strings.Join(below, "."), value, wanted[T](below, err)))
+		all = append(all, fmt.Errorf("%s: invalid value %s: %s", strings.Join(below, "."), value, wanted[T](below, err)))
 	}
 	return all
 }
 
-// read tries to read a T of which nothing is said but the field at a path.
+// read tries to decode a T that only has the field at a path.
 func read[T any](path []string, value any) error {
 	for _, key := range slices.Backward(path) {
 		value = map[string]any{key: value}
@@ -148,11 +148,11 @@ func read[T any](path []string, value any) error {
 	if err := json.UnmarshalCaseSensitivePreserveInts(data, new(T)); err == nil {
 		return nil
 	}
-	// That error's type is hidden, and this one says the same.
+	// The type of that error is internal; encoding/json returns an equivalent one.
 	return stdjson.Unmarshal(data, new(T))
 }
 
-// wanted says what the field at a path has to hold, as far as the error tells that reading it had.
+// wanted describes the values that the field at a path can have, as far as the error from decoding it tells.
 func wanted[T any](path []string, err error) string {
 	var wrong *stdjson.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
@@ -160,19 +160,19 @@ func wanted[T any](path []string, err error) string {
 	}
 	switch kind := wrong.Type.Kind(); kind {
 	case reflect.Bool:
-		return "it has to be true or false"
+		return "must be true or false"
 	case reflect.String:
 		if read[T](path, "30s") == nil && read[T](path, "30") != nil {
-			return `it has to be a duration such as "30s"`
+			return `must be a duration such as "30s"`
 		}
-		return "it has to be a text, in quotation marks where YAML takes it for something else"
+		return "must be a string; quote it if YAML reads it as something else"
 	case reflect.Slice:
-		return "it has to be a list"
+		return "must be a list"
 	case reflect.Float32, reflect.Float64:
-		return "it has to be a number"
+		return "must be a number"
 	case reflect.Map, reflect.Struct:
-		return "it has to be fields with their values"
+		return "must be an object with fields"
 	default:
-		return fmt.Sprintf("it has to be a whole number (%s)", kind)
+		return fmt.Sprintf("must be an integer (%s)", kind)
 	}
 }

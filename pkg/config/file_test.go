@@ -108,28 +108,27 @@ func TestFaultsOfAFileAreNamed(t *testing.T) {
 		name, content string
 		want          []string // each in the message
 	}{
-		{"nothing", "", []string{"has no KubeProxyConfiguration", "apiVersion: kubeproxy.config.k8s.io/v1alpha1"}},
-		{"our document alone", ownHead, []string{"has no KubeProxyConfiguration"}},
+		{"nothing", "", []string{"contains no KubeProxyConfiguration", "apiVersion: kubeproxy.config.k8s.io/v1alpha1"}},
+		{"our document alone", ownHead, []string{"contains no KubeProxyConfiguration"}},
 		{"no YAML", head + "mode: [\n", []string{"neither YAML nor JSON"}},
 		{"no YAML in the second document", head + ownHead + "a: b: c\n", []string{"document in line 3", "line 6"}},
 		{"no fields", "- mode\n", []string{"document in line 1"}},
-		{"no kind", "mode: ipvs\n", []string{"line 1", "lacks apiVersion or kind", "kind: KubeProxyConfiguration"}},
-		{"another version of kube-proxy's", "apiVersion: kubeproxy.config.k8s.io/v2\nkind: KubeProxyConfiguration\n", []string{`"kubeproxy.config.k8s.io/v2"`, `reads apiVersion "kubeproxy.config.k8s.io/v1alpha1"`}},
+		{"no kind", "mode: ipvs\n", []string{"line 1", "has no apiVersion or no kind", "kind: KubeProxyConfiguration"}},
+		{"another version of kube-proxy's", "apiVersion: kubeproxy.config.k8s.io/v2\nkind: KubeProxyConfiguration\n", []string{`"kubeproxy.config.k8s.io/v2"`, `use apiVersion "kubeproxy.config.k8s.io/v1alpha1"`}},
 		{"another version of ours", head + "---\napiVersion: fairlead.dev/v1\nkind: FairleadConfiguration\n", []string{"line 3", `"fairlead.dev/v1"`, `"fairlead.dev/v1alpha1"`}},
 		{"another group than ours", head + "---\napiVersion: fairlead.io/v1alpha1\nkind: FairleadConfiguration\n", []string{`"fairlead.io/v1alpha1"`, `"fairlead.dev/v1alpha1"`}},
-		{"two documents of a kind", head + "---\n" + head, []string{"lines 1 and 3", "leave one"}},
-		{"two modes", head + "mode: ipvs\nmode: iptables\n", []string{"mode is there twice", "line 4", "leave one"}},
-		{"two modes in JSON", `{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration","mode":"ipvs","mode":"iptables"}`, []string{"mode is there twice"}},
+		{"two documents of a kind", head + "---\n" + head, []string{"lines 1 and 3", "remove one"}},
+		{"two modes", head + "mode: ipvs\nmode: iptables\n", []string{"mode is set twice", "line 4", "remove one"}},
+		{"two modes in JSON", `{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration","mode":"ipvs","mode":"iptables"}`, []string{"mode is set twice"}},
 		{"values of the wrong kind, all of them", head + "mode: 5\noomScoreAdj: low\niptables: {syncPeriod: 30, minSyncPeriod: '1', masqueradeAll: 'yes'}\nipvs: []\nnodePortAddresses: 10.0.0.0/8\nclientConnection: {qps: fast}\n",
 			[]string{
-				"mode: 5 cannot be read; it has to be a text", `oomScoreAdj: "low" cannot be read; it has to be a whole number`,
-				`iptables.syncPeriod: 30 cannot be read; it has to be a duration such as "30s"`, `iptables.minSyncPeriod: "1" cannot be read; time: missing unit`,
-				"iptables.masqueradeAll: \"yes\" cannot be read; it has to be true or false", "ipvs: [] cannot be read; it has to be fields",
-				"nodePortAddresses: \"10.0.0.0/8\" cannot be read; it has to be a list", `clientConnection.qps: "fast" cannot be read; it has to be a number`,
+				"mode: invalid value 5: must be a string", `oomScoreAdj: invalid value "low": must be an integer`,
+				`iptables.syncPeriod: invalid value 30: must be a duration such as "30s"`, `iptables.minSyncPeriod: invalid value "1": time: missing unit`,
+				"iptables.masqueradeAll: invalid value \"yes\": must be true or false", "ipvs: invalid value []: must be an object with fields",
+				"nodePortAddresses: invalid value \"10.0.0.0/8\": must be a list", `clientConnection.qps: invalid value "fast": must be a number`,
 			}},
-		{"faults of both documents", head + "oomScoreAdj: low\n" + ownHead + "ipvs: {drainTime: 5m}\n", []string{"oomScoreAdj", `unknown field "ipvs.drainTime", in FairleadConfiguration`}},
-		{"a value of the wrong kind in ours", head + ownHead + "takeOver: maybe\nipvs: {drainTimeout: 300}\n", []string{`takeOver: "maybe" cannot be read; it has to be true or false`, "ipvs.drainTimeout: 300 cannot be read; it has to be a duration"}},
-		{"a field of ours twice", head + ownHead + "takeOver: true\ntakeOver: false\n", []string{`line 7: key "takeOver" already set`}},
+		{"faults of both documents", head + "oomScoreAdj: low\n" + ownHead + "ipvs: {drainTimeout: 5}\n", []string{"oomScoreAdj", "ipvs.drainTimeout"}},
+		{"a value of the wrong kind in ours", head + ownHead + "takeOver: maybe\nipvs: {drainTimeout: 300}\n", []string{`takeOver: invalid value "maybe": must be true or false`, "ipvs.drainTimeout: invalid value 300: must be a duration"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -156,15 +155,20 @@ func TestInvalidFieldsOfAFileAreNamedByTheirPath(t *testing.T) {
 		name, content string
 		want          []string // each a line of the message
 	}{
-		{"all faults at once", head + "mode: nftables\nclusterCIDR: 10.0.0.0\nconntrack: {min: -1}\n", []string{
-			`file: mode: Fairlead has no mode "nftables" yet; give one of iptables, ipvs`,
+		{"all faults at once", head + "mode: userspace\nclusterCIDR: 10.0.0.0\nconntrack: {min: -1}\n", []string{
 			`file: clusterCIDR: "10.0.0.0" is not a range of addresses such as 10.244.0.0/16`,
-			"file: conntrack.min: -1 is less than 0",
+			`file: mode: "userspace" is not one of iptables, ipvs, auto`,
+			"file: conntrack.min: -1 is negative; use 0 or more",
 		}},
-		{"a field that is needed", head + "detectLocalMode: BridgeInterface\n", []string{"file: detectLocal.bridgeInterface: is needed where file: detectLocalMode is BridgeInterface"}},
+		{"a field that is needed", head + "detectLocalMode: BridgeInterface\n", []string{"file: detectLocal.bridgeInterface: must be set if file: detectLocalMode is BridgeInterface"}},
+		{"of nftables mode", head + "mode: nftables\nnftables: {masqueradeBit: 32, syncPeriod: -1s}\n", []string{
+			"file: nftables.masqueradeBit: 32 is not between 0 and 31",
+			"file: nftables.syncPeriod: -1s is not positive",
+			"file: nftables.minSyncPeriod: 1s is not between 0 and file: nftables.syncPeriod (-1s)",
+		}},
 		{"of both documents", head + "mode: ipvs\niptables: {masqueradeBit: 12}\n" + ownHead + "dropInvalid: sometimes\n", []string{
 			`file: dropInvalid (in FairleadConfiguration): "sometimes" is not one of on, off, auto`,
-			"file: ipvs.markBit (in FairleadConfiguration): 12 is the bit of file: iptables.masqueradeBit already; give one of them another bit",
+			"file: ipvs.markBit (in FairleadConfiguration): 12 is already the bit of file: iptables.masqueradeBit; use another bit for one of them",
 		}},
 	}
 	for _, test := range tests {
@@ -185,6 +189,8 @@ func TestWhatHasNoEffectInAFileIsSaid(t *testing.T) {
 		{"unknown fields", head + "mood: ipvs\nipvs: {schedule: mh}\n", []string{`unknown field "ipvs.schedule"`, `unknown field "mood"`}},
 		{"a doubled field", head + "clusterCIDR: 10.0.0.0/8\nclusterCIDR: 11.0.0.0/8\n", []string{`line 4: key "clusterCIDR" already set in map`}},
 		{"a field in other letters than kube-proxy's", head + "Mode: ipvs\n", []string{`unknown field "Mode"`}},
+		{"unknown and duplicate fields of ours", head + ownHead + "ipvs: {drainTime: 5m}\ntakeOver: true\ntakeOver: false\n", []string{`line 8: key "takeOver" already set in map`, `unknown field "ipvs.drainTime"`}},
+		{"nftables mode", head + "mode: nftables\n", []string{"mode"}},
 		{"another's document", head + "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n", []string{"document in line 3"}},
 		{"what Fairlead does not do", head + "featureGates: {A: true}\nbindAddress: 192.0.2.1\nlogging: {format: json, flushFrequency: 1s}\nportRange: 1-2\n",
 			[]string{"featureGates", "bindAddress", "logging.format", "logging.flushFrequency", "portRange"}},

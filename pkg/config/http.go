@@ -2,15 +2,15 @@ package config
 
 import "github.com/spf13/pflag"
 
-// HTTP is what can be set for the servers that tell of Fairlead's state.
+// HTTP holds the settings of the HTTP servers.
 type HTTP struct {
-	// HealthzBindAddress is where /healthz, /livez and /readyz are served; empty: nowhere.
+	// HealthzBindAddress is the address and port of /healthz, /livez and /readyz. Empty: not served.
 	HealthzBindAddress string
-	// MetricsBindAddress is where /metrics, /proxyMode, /configz and profiles are served; empty: nowhere.
+	// MetricsBindAddress is the address and port of /metrics, /proxyMode, /configz, /flagz and profiles. Empty: not served.
 	MetricsBindAddress string
-	// Profiling adds /debug/pprof to the latter.
+	// Profiling serves /debug/pprof at MetricsBindAddress.
 	Profiling bool
-	// BindAddressHardFail ends Fairlead where one of the addresses cannot be had.
+	// BindAddressHardFail makes Run fail if it cannot listen on one of these addresses. Otherwise it retries.
 	BindAddressHardFail bool
 }
 
@@ -19,8 +19,8 @@ func defaultHTTP() HTTP {
 }
 
 func (c *HTTP) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.HealthzBindAddress, "healthz-bind-address", c.HealthzBindAddress, "address and port to answer health checks on, with the wildcard of either family on both; empty: nowhere")
-	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", c.MetricsBindAddress, "address and port to serve metrics on, with the wildcard of either family on both; empty: nowhere")
-	fs.BoolVar(&c.Profiling, "profiling", c.Profiling, "serve profiles below /debug/pprof of --metrics-bind-address")
-	fs.BoolVar(&c.BindAddressHardFail, "bind-address-hard-fail", c.BindAddressHardFail, "end where one of these addresses cannot be had, instead of trying again")
+	fs.StringVar(&c.HealthzBindAddress, "healthz-bind-address", c.HealthzBindAddress, "IP address and port of the health checks; 0.0.0.0 and [::] both listen on all addresses of both IP families; empty: not served")
+	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", c.MetricsBindAddress, "IP address and port of the metrics; 0.0.0.0 and [::] both listen on all addresses of both IP families; empty: not served")
+	fs.BoolVar(&c.Profiling, "profiling", c.Profiling, "serve profiles at /debug/pprof of --metrics-bind-address")
+	fs.BoolVar(&c.BindAddressHardFail, "bind-address-hard-fail", c.BindAddressHardFail, "exit if one of these addresses is not available, instead of retrying")
 }

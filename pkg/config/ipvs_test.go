@@ -33,9 +33,12 @@ func TestEachModeHasPeriodsOfItsOwn(t *testing.T) {
 }
 
 func TestExcludedRangesAreOfBothFamilies(t *testing.T) {
-	got, err := parseFlags(t, "--ipvs-exclude-cidrs=192.0.2.7/24, 2001:db8::/64").IPVS.Excluded()
+	s, err := parseFlags(t, "--proxy-mode=ipvs", "--ipvs-exclude-cidrs=192.0.2.7/24, 2001:db8::/64").Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v", got, err)
+	if !slices.Equal(s.Excluded, want) {
+		t.Errorf("got %v, want %v", s.Excluded, want)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 const kubeProxyKind = "KubeProxyConfiguration"
 
-// setKubeProxy takes over what kube-proxy's document says. c holds the defaults, which stay where it says nothing. As with
-// kube-proxy, 0 and the empty text say nothing, except for what the type has pointers for.
+// setKubeProxy overrides the defaults in c by kube-proxy's document. As in kube-proxy, 0 and the empty string mean the default, except
+// for fields that are pointers.
 func (c *Config) setKubeProxy(k *v1alpha1.KubeProxyConfiguration) {
 	override(&c.Mode, Mode(k.Mode))
 	override(&c.HostnameOverride, k.HostnameOverride)
@@ -33,8 +33,8 @@ func (c *Config) setKubeProxy(k *v1alpha1.KubeProxyConfiguration) {
 }
 
 func override[T comparable](to *T, from T) {
-	var nothing T
-	if from != nothing {
+	var zero T
+	if from != zero {
 		*to = from
 	}
 }
@@ -90,7 +90,7 @@ func (c *Conntrack) setKubeProxy(k *v1alpha1.KubeProxyConntrackConfiguration) {
 	overrideDuration(&c.UDPStream, k.UDPStreamTimeout)
 }
 
-// setKubeProxy takes the family of the default addresses from bindAddress, as kube-proxy does.
+// setKubeProxy chooses the IP family of the default addresses by bindAddress, as kube-proxy does.
 func (c *HTTP) setKubeProxy(k *v1alpha1.KubeProxyConfiguration) {
 	if addr, err := netip.ParseAddr(k.BindAddress); err == nil && !addr.Unmap().Is4() {
 		c.HealthzBindAddress, c.MetricsBindAddress = "[::]:10256", "[::1]:10249"
@@ -101,7 +101,7 @@ func (c *HTTP) setKubeProxy(k *v1alpha1.KubeProxyConfiguration) {
 	c.Profiling = k.EnableProfiling
 }
 
-// KubeProxy returns the settings as kube-proxy's document, all of them spelled out.
+// KubeProxy returns all settings that kube-proxy has, as its document.
 func (c *Config) KubeProxy() *v1alpha1.KubeProxyConfiguration {
 	k := &v1alpha1.KubeProxyConfiguration{
 		TypeMeta:         metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: kubeProxyKind},

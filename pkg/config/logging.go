@@ -9,10 +9,10 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 )
 
-// Logging is how much is logged, as the file says. The flags -v and --vmodule belong to klog itself, and go before the file.
+// Logging holds the log verbosity of the file. The flags -v and --vmodule are klog's, and override the file.
 type Logging struct {
 	Verbosity uint32
-	// VModule is the verbosity of single source files, as klog's flag of that name has it.
+	// VModule is the verbosity of single source files, in the format of klog's flag.
 	VModule string
 }
 
@@ -38,7 +38,7 @@ func (l *Logging) kubeProxy() logsapi.LoggingConfiguration {
 	return k
 }
 
-// apply sets klog's flags, if they are in fs, to what the file says.
+// apply sets klog's flags to the values of the file, unless the command line sets them.
 func (l *Logging) apply(fs *pflag.FlagSet) error {
 	for name, value := range map[string]string{"v": strconv.FormatUint(uint64(l.Verbosity), 10), "vmodule": l.VModule} {
 		flag := fs.Lookup(name)

@@ -11,8 +11,7 @@ const (
 	ownKind    = "FairleadConfiguration"
 )
 
-// Document is a FairleadConfiguration: the settings that kube-proxy does not have, as they are in a file. What is left out holds as
-// it is by default.
+// Document is a FairleadConfiguration: the settings that kube-proxy does not have. Fields that are nil have their default.
 type Document struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -25,23 +24,23 @@ type Document struct {
 	Conntrack         DocumentConntrack  `json:"conntrack,omitempty"`
 }
 
-// DocumentIPTables is what a Document says of iptables.
+// DocumentIPTables holds a Document's settings of iptables.
 type DocumentIPTables struct {
 	Variant *string `json:"variant,omitempty"`
 }
 
-// DocumentIPVS is what a Document says of ipvs mode.
+// DocumentIPVS holds a Document's settings of ipvs mode.
 type DocumentIPVS struct {
 	DrainTimeout *metav1.Duration `json:"drainTimeout,omitempty"`
 	MarkBit      *int             `json:"markBit,omitempty"`
 }
 
-// DocumentConntrack is what a Document says of connection tracking.
+// DocumentConntrack holds a Document's settings of connection tracking.
 type DocumentConntrack struct {
 	DeleteUnrepliedTCP *bool `json:"deleteUnrepliedTCP,omitempty"`
 }
 
-// setOwn takes over what Fairlead's own document says.
+// setOwn overrides the defaults in c by Fairlead's own document.
 func (c *Config) setOwn(d *Document) {
 	given(&c.Manifests, d.Manifests)
 	given(&c.TakeOver, d.TakeOver)
@@ -61,7 +60,7 @@ func given[T any](to, from *T) {
 	}
 }
 
-// Own returns the settings that kube-proxy does not have as a document, all of them spelled out.
+// Own returns all settings that kube-proxy does not have, as a document.
 func (c *Config) Own() *Document {
 	return &Document{
 		TypeMeta:          metav1.TypeMeta{APIVersion: ownVersion, Kind: ownKind},

@@ -1,14 +1,13 @@
 package config
 
-// NeedRestart names the settings that differ and are not taken up before Fairlead is started again. What matters in ipvs mode alone
-// is taken up with the mode.
-func NeedRestart(was, is *Config) []string {
+// NeedRestart names the settings that differ and only apply after a restart. Settings of ipvs mode apply when that mode is switched to.
+func NeedRestart(former, next *Config) []string {
 	var names []string
-	for _, s := range differing(was, is) {
-		if s.live || s.ofIPVS() && (was.Mode != ModeIPVS || is.Mode != ModeIPVS) {
+	for _, s := range differing(former, next) {
+		if s.live || s.ofIPVS() && !(former.Mode.uses(ModeIPVS) && next.Mode.uses(ModeIPVS)) {
 			continue
 		}
-		names = append(names, is.Named(s.flag))
+		names = append(names, next.Named(s.flag))
 	}
 	return names
 }

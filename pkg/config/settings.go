@@ -2,23 +2,24 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// setting is one thing that can be set, by a flag and by a field of a file.
+// setting is one setting, with its flag and its field in a file.
 type setting struct {
 	flag  string
-	field string // its path in a KubeProxyConfiguration, or in a FairleadConfiguration where own is set; empty: in no file
+	field string // its path in a KubeProxyConfiguration, or in a FairleadConfiguration if own is set; empty: in no file
 	own   bool   // kube-proxy does not have it
-	// beside: the flag holds even where there is a file.
+	// beside: the flag applies even with --config.
 	beside bool
-	// live: a change is taken up without a restart.
+	// live: a change applies without a restart.
 	live bool
 }
 
-// settings lists all of them. AddFlags has a flag for each.
+// settings lists all settings. AddFlags adds a flag for each.
 var settings = []setting{
 	{flag: "proxy-mode", field: "mode", live: true},
 	{flag: "kubeconfig", field: "clientConnection.kubeconfig"},
@@ -71,6 +72,9 @@ var settings = []setting{
 	{flag: "conntrack-delete-unreplied-tcp", field: "conntrack.deleteUnrepliedTCP", own: true, beside: true},
 }
 
+// replacedByNFTables lists the settings that replaceNFTables takes from kube-proxy's settings of nftables mode.
+var replacedByNFTables = []string{"masquerade-all", "iptables-masquerade-bit", "iptables-sync-period", "iptables-min-sync-period"}
+
 // settingOf returns the setting of a flag, and whether there is one.
 func settingOf(flag string) (setting, bool) {
 	for _, s := range settings {
@@ -81,30 +85,36 @@ func settingOf(flag string) (setting, bool) {
 	return setting{}, false
 }
 
-// flags returns the settings as flags, for their values as texts. Setting one sets it in c.
+// flags returns the settings as flags, to read their values as text. Setting a flag changes c.
 func (c *Config) flags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	c.AddFlags(fs)
 	return fs
 }
 
-// origin is where settings come from. The zero origin is flags alone.
+// origin is where settings come from. The zero origin is flags only.
 type origin struct {
 	file string
-	// overridden: these come from a flag in spite of the file.
+	// overridden lists the settings whose flag has overridden the file.
 	overridden map[string]bool
+	// nftables: the file configures nftables mode, see replaceNFTables.
+	nftables bool
 }
 
-// Named returns what whoever wrote a setting calls it: the flag, or the field of the file that it comes from.
+// Named returns the name that the user knows a setting by: the flag, or the field of the file that it comes from.
 func (c *Config) Named(flag string) string {
 	s, ok := settingOf(flag)
 	if !ok || s.field == "" || c.origin.file == "" || c.origin.overridden[flag] {
 		return "--" + flag
 	}
-	return c.origin.file + ": " + s.path()
+	path := s.path()
+	if c.origin.nftables && slices.Contains(replacedByNFTables, flag) {
+		path = strings.Replace(path, "iptables.", "nftables.", 1)
+	}
+	return c.origin.file + ": " + path
 }
 
-// path is the field that a setting has in a file, told from that of another document by the document's kind.
+// path is the field of a setting, with the kind of the document if that is not kube-proxy's.
 func (s setting) path() string {
 	if s.own {
 		return fmt.Sprintf("%s (in %s)", s.field, ownKind)
@@ -112,18 +122,18 @@ func (s setting) path() string {
 	return s.field
 }
 
-// differing returns the settings that are not the same in two configurations.
-func differing(was, is *Config) []setting {
+// differing returns the settings that differ between two configurations.
+func differing(former, next *Config) []setting {
 	var all []setting
-	one, other := *was, *is // to make flags of settings writes to them, and others may be reading these
-	before, now := one.flags(), other.flags()
+	a, b := *former, *next // flags writes to them, and others may be reading the originals
+	before, after := a.flags(), b.flags()
 	for _, s := range settings {
-		if before.Lookup(s.flag).Value.String() != now.Lookup(s.flag).Value.String() {
+		if before.Lookup(s.flag).Value.String() != after.Lookup(s.flag).Value.String() {
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// ofIPVS reports whether a setting matters in ipvs mode alone.
+// ofIPVS reports whether a setting only matters in ipvs mode.
 func (s setting) ofIPVS() bool { return strings.HasPrefix(s.flag, "ipvs-") }

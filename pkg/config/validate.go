@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/pkg/node"
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// findings collects what is wrong, each under the name that whoever set it knows it by.
+// findings collects what is wrong, each under the name of the flag or field that it was set by.
 type findings struct {
 	named func(flag string) string
 	errs  []error
@@ -31,56 +30,47 @@ func oneFrom[T ~string](f *findings, flag string, value T, values []T) {
 
 func notNegative[T ~int | ~int64](f *findings, flag string, value T) {
 	if value < 0 {
-		f.add(flag, "%v is less than 0", value)
+		f.add(flag, "%v is negative; use 0 or more", value)
 	}
 }
 
-// Validate returns all that is wrong with the settings that are in use: what only another mode needs may be wrong until the mode is
-// asked for.
-func (c *Config) Validate() error {
-	f := findings{named: c.Named}
-	c.Mode.validate(&f)
-	oneFrom(&f, "masquerade-address", c.MasqueradeAddress, masqueradeAddresses)
-	oneFrom(&f, "drop-invalid", c.DropInvalid, dropInvalids)
+// validate checks the values that need no parsing, see Settings.
+func (c *Config) validate(f *findings) {
+	c.Mode.validate(f)
+	oneFrom(f, "masquerade-address", c.MasqueradeAddress, masqueradeAddresses)
+	oneFrom(f, "drop-invalid", c.DropInvalid, dropInvalids)
 	if c.Manifests != "" && (c.Kubeconfig != "" || c.Master != "") {
-		f.add("manifests", "cannot be used beside %s and --master: objects come either from files or from an API server", c.Named("kubeconfig"))
+		f.add("manifests", "cannot be combined with %s or --master; remove one of them", c.Named("kubeconfig"))
 	}
 	if c.ConfigSyncPeriod <= 0 {
-		f.add("config-sync-period", "%v is not more than 0", c.ConfigSyncPeriod)
+		f.add("config-sync-period", "%v is not positive", c.ConfigSyncPeriod)
 	}
 	if c.OOMScoreAdj < -1000 || c.OOMScoreAdj > 1000 {
 		f.add("oom-score-adj", "%d is not between -1000 and 1000", c.OOMScoreAdj)
 	}
-	c.Client.validate(&f)
-	c.validateDetection(&f)
-	if _, err := node.ParseSelection(c.NodePortAddresses); err != nil {
-		f.add("nodeport-addresses", "%w", err)
+	c.Client.validate(f)
+	c.validateDetection(f)
+	c.IPTables.validate(f)
+	if c.Mode.uses(ModeIPTables) {
+		periods(f, "iptables", c.IPTables.SyncPeriod, c.IPTables.MinSyncPeriod)
 	}
-	c.IPTables.validate(&f)
-	c.validateMode(&f)
-	c.Conntrack.validate(&f)
-	c.HTTP.validate(&f)
-	return f.err()
+	if c.Mode.uses(ModeIPVS) {
+		c.validateIPVS(f)
+	}
+	c.Conntrack.validate(f)
+	c.HTTP.validate(f)
 }
 
-// validateMode checks what only the chosen mode needs.
-func (c *Config) validateMode(f *findings) {
-	if c.Mode != ModeIPVS {
-		periods(f, "iptables", c.IPTables.SyncPeriod, c.IPTables.MinSyncPeriod)
-		return
-	}
+func (c *Config) validateIPVS(f *findings) {
 	c.IPVS.validate(f)
 	if c.IPVS.MarkBit == c.IPTables.MasqueradeBit {
-		f.add("ipvs-mark-bit", "%d is the bit of %s already; give one of them another bit", c.IPVS.MarkBit, c.Named("iptables-masquerade-bit"))
+		f.add("ipvs-mark-bit", "%d is already the bit of %s; use another bit for one of them", c.IPVS.MarkBit, c.Named("iptables-masquerade-bit"))
 	}
 }
 
 func (c *Config) validateDetection(f *findings) {
 	oneFrom(f, "detect-local-mode", c.DetectLocalMode, detectLocalModes)
-	if _, err := c.Pods(); err != nil {
-		f.errs = append(f.errs, err)
-	}
-	// An interface's name has 15 characters at the most (IFNAMSIZ), and a prefix is shorter than a name.
+	// The name of an interface has at most 15 characters (IFNAMSIZ), and a prefix is shorter than a name.
 	switch c.DetectLocalMode {
 	case ByBridgeInterface:
 		c.interfaceName(f, "pod-bridge-interface", c.BridgeInterface, 15)
@@ -91,10 +81,10 @@ func (c *Config) validateDetection(f *findings) {
 
 func (c *Config) interfaceName(f *findings, flag, name string, longest int) {
 	if name == "" {
-		f.add(flag, "is needed where %s is %s", c.Named("detect-local-mode"), c.DetectLocalMode)
+		f.add(flag, "must be set if %s is %s", c.Named("detect-local-mode"), c.DetectLocalMode)
 	}
 	if len(name) > longest || strings.ContainsAny(name, " \t\n/!+\"'") {
-		f.add(flag, "%q cannot be in the name of an interface", name)
+		f.add(flag, "%q cannot be part of the name of an interface", name)
 	}
 }
 
@@ -109,13 +99,13 @@ func markBit(f *findings, flag string, bit int) {
 	}
 }
 
-// periods checks the periods of a mode, whose flags begin with its name.
-func periods(f *findings, mode string, usual, least time.Duration) {
-	if usual <= 0 {
-		f.add(mode+"-sync-period", "%v is not more than 0", usual)
+// periods checks the periods of a mode, whose flags start with its name.
+func periods(f *findings, mode string, sync, minSync time.Duration) {
+	if sync <= 0 {
+		f.add(mode+"-sync-period", "%v is not positive", sync)
 	}
-	if least < 0 || least > usual {
-		f.add(mode+"-min-sync-period", "%v is not between 0 and %s, %v", least, f.named(mode+"-sync-period"), usual)
+	if minSync < 0 || minSync > sync {
+		f.add(mode+"-min-sync-period", "%v is not between 0 and %s (%v)", minSync, f.named(mode+"-sync-period"), sync)
 	}
 }
 

@@ -14,23 +14,22 @@ import (
 )
 
 const (
-	// settle is how long a file has to stay as it is before it is read: most programs write it in more than one go.
+	// settle is how long a file must be unchanged before it is read: most programs write a file in several steps.
 	settle = 200 * time.Millisecond
-	// unsettled is how long it is waited for that at most, in a folder where something changes all the time.
-	unsettled = 2 * time.Second
-	// glance is how often the file is looked at without being told of a change. Some file systems tell nothing, and the kernel may be
-	// out of watches.
-	glance = time.Minute
+	// settleLimit is how long a read is deferred at most, in a folder that changes all the time.
+	settleLimit = 2 * time.Second
+	// pollPeriod is how often the file is read without an event. Some file systems send none, and the kernel's watches are limited.
+	pollPeriod = time.Minute
 )
 
-// Watch reads the file of a command line again whenever it changes, until ctx ends, and hands over the settings if they are valid and
-// not what they were. was is what holds at first. A file that cannot be used is logged once, and what held before still holds. The
-// channel is nil where there is no file. It holds the latest settings; those that nobody has taken by then are out of date.
-func Watch(ctx context.Context, line *CommandLine, was *Config) <-chan *Config {
+// Watch reads the file of a command line again whenever it changes, until ctx ends, and sends the settings if they are valid and differ
+// from the previous ones, which are initial at first. A file that is not valid is logged once, and the previous settings still apply. The
+// channel is nil if there is no file. It holds the latest settings only.
+func Watch(ctx context.Context, line *CommandLine, initial *Config) <-chan *Config {
 	if line.File == "" {
 		return nil
 	}
-	w := &watch{line: line, logger: klog.FromContext(ctx).WithValues("file", line.File), holds: was, content: line.content, changes: make(chan *Config, 1)}
+	w := &watch{line: line, logger: klog.FromContext(ctx).WithValues("file", line.File), latest: initial, content: line.content, changes: make(chan *Config, 1)}
 	go w.run(ctx)
 	return w.changes
 }
@@ -38,63 +37,63 @@ func Watch(ctx context.Context, line *CommandLine, was *Config) <-chan *Config {
 type watch struct {
 	line    *CommandLine
 	logger  klog.Logger
-	holds   *Config // what was handed over last
-	content []byte  // what the file had when it was read last; nil: it was not there
-	broken  bool    // what the file had when it was read last was of no use
+	latest  *Config // what was sent last
+	content []byte  // of the file when it was last read; nil: it did not exist
+	invalid bool    // the file was not valid when it was last read
 	changes chan *Config
 }
 
 func (w *watch) run(ctx context.Context) {
 	notifier, err := fsnotify.NewWatcher()
 	if err != nil {
-		w.logger.Info("The kernel cannot tell of changes of the configuration; looking for them from time to time", "every", glance, "reason", err)
-		notifier = &fsnotify.Watcher{} // never tells anything
+		w.logger.Info("Cannot watch the configuration file, polling it", "period", pollPeriod, "reason", err)
+		notifier = &fsnotify.Watcher{} // sends nothing
 	} else {
 		defer notifier.Close()
 		w.follow(notifier)
 	}
-	quiet := time.NewTimer(settle) // what came between the first reading and now is not told
+	quiet := time.NewTimer(settle) // for changes between Load and follow
 	defer quiet.Stop()
-	var latest time.Time // when it is to be read, whatever else changes
-	soon := func() {
-		if latest.IsZero() {
-			latest = time.Now().Add(unsettled)
+	var limit time.Time // of the deferred read; zero: none is pending
+	deferRead := func() {
+		if limit.IsZero() {
+			limit = time.Now().Add(settleLimit)
 		}
-		quiet.Reset(min(settle, max(0, time.Until(latest))))
+		quiet.Reset(min(settle, max(0, time.Until(limit))))
 	}
-	tick := time.NewTicker(glance)
-	defer tick.Stop()
+	poll := time.NewTicker(pollPeriod)
+	defer poll.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-notifier.Events:
-			soon()
-		case err := <-notifier.Errors: // some were lost, at worst
-			w.logger.V(2).Info("The kernel has lost changes of the configuration", "reason", err)
-			soon()
-		case <-tick.C:
-			soon()
+			deferRead()
+		case err := <-notifier.Errors: // usually an overflow: events are lost
+			w.logger.V(2).Info("Error from the watch of the configuration file, reading it", "reason", err)
+			deferRead()
+		case <-poll.C:
+			deferRead()
 		case <-quiet.C:
-			latest = time.Time{}
-			w.read()
+			limit = time.Time{}
 			if err == nil {
-				w.follow(notifier)
+				w.follow(notifier) // before reading: a change in a new folder in between is read now
 			}
+			w.read()
 		}
 	}
 }
 
-// follow asks to be told of changes in every folder that the file is reached through. A ConfigMap's file is a link to one in a folder
-// that is a link too, and that link is what is replaced.
+// follow watches every folder on the path of symbolic links to the file. The file of a ConfigMap is a link through a link to a folder,
+// and the kubelet replaces that second link.
 func (w *watch) follow(notifier *fsnotify.Watcher) {
 	path, err := filepath.Abs(w.line.File)
-	for range 16 { // a circle of links has no end
+	for range 16 { // links can be circular
 		if err != nil {
 			break
 		}
 		if err := notifier.Add(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.logger.V(2).Info("The kernel cannot tell of all changes of the configuration", "folder", filepath.Dir(path), "reason", err)
+			w.logger.V(2).Info("Cannot watch a folder of the configuration file", "folder", filepath.Dir(path), "reason", err)
 		}
 		var target string
 		if target, err = os.Readlink(path); err == nil && !filepath.IsAbs(target) {
@@ -103,28 +102,28 @@ func (w *watch) follow(notifier *fsnotify.Watcher) {
 		path = target
 	}
 	if target, err := filepath.EvalSymlinks(w.line.File); err == nil {
-		_ = notifier.Add(filepath.Dir(target)) // what fails here has failed above
+		_ = notifier.Add(filepath.Dir(target)) // an error has been logged above
 	}
 }
 
-// read looks at the file, and hands over the settings if there are new ones.
+// read reads the file and sends the settings if they have changed.
 func (w *watch) read() {
 	data, err := os.ReadFile(w.line.File)
-	if err == nil && w.content != nil && bytes.Equal(data, w.content) || err != nil && w.content == nil && w.broken {
+	if err == nil && w.content != nil && bytes.Equal(data, w.content) || err != nil && w.content == nil && w.invalid {
 		return
 	}
 	c, err := w.line.Load(w.logger)
 	w.content = w.line.content
 	if err != nil {
-		w.broken = true
-		w.logger.Error(err, "Cannot use the changed configuration; what held before still holds")
+		w.invalid = true
+		w.logger.Error(err, "Cannot use the changed configuration, keeping the previous one")
 		return
 	}
-	if w.broken {
-		w.broken = false
-		w.logger.Info("The configuration can be used again")
+	if w.invalid {
+		w.invalid = false
+		w.logger.Info("The configuration is valid again")
 	}
-	changed := differing(w.holds, c)
+	changed := differing(w.latest, c)
 	if len(changed) == 0 {
 		return
 	}
@@ -133,9 +132,9 @@ func (w *watch) read() {
 		names[i] = c.Named(s.flag)
 	}
 	w.logger.Info("The configuration has changed", "settings", names)
-	w.holds = c
+	w.latest = c
 	select {
-	case <-w.changes: // nobody has taken it
+	case <-w.changes: // not received yet, and outdated now
 	default:
 	}
 	w.changes <- c

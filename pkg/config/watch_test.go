@@ -168,9 +168,9 @@ func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, content, says string }{
 		{"not YAML", "mode: [", "neither YAML nor JSON"},
-		{"a mode that there is not", head + "mode: nftables\n", "Fairlead has no mode"},
+		{"a mode that there is not", head + "mode: userspace\n", "is not one of iptables, ipvs, auto"},
 		{"a fault that matters in the new mode alone", head + "mode: ipvs\nipvs: {scheduler: fastest}\n", "fastest"},
-		{"empty", "", "has no KubeProxyConfiguration"},
+		{"empty", "", "contains no KubeProxyConfiguration"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
 				t.Errorf("said %d times:\n%s", n, w.log())
 			}
 			w.write(withScheduler("rr"))
-			w.says("The configuration can be used again")
+			w.says("The configuration is valid again")
 			w.expectNothing()
 			w.write(withScheduler("wrr"))
 			w.expect("wrr")

@@ -8,15 +8,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// YAML returns the settings as a configuration file: kube-proxy's document, and behind it our own, where kube-proxy does not look.
+// YAML returns the settings as a configuration file: kube-proxy's document, and then Fairlead's, which kube-proxy does not read.
 func (c *Config) YAML() ([]byte, error) {
 	proxy, err := yaml.Marshal(c.KubeProxy())
 	if err != nil {
-		return nil, fmt.Errorf("write a %s: %w", kubeProxyKind, err)
+		return nil, fmt.Errorf("encode a %s: %w", kubeProxyKind, err)
 	}
 	own, err := yaml.Marshal(c.Own())
 	if err != nil {
-		return nil, fmt.Errorf("write a %s: %w", ownKind, err)
+		return nil, fmt.Errorf("encode a %s: %w", ownKind, err)
 	}
 	return bytes.Join([][]byte{proxy, own}, []byte("---\n")), nil
 }

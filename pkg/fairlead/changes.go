@@ -12,14 +12,14 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-const needRestart = "These settings have changed, and hold after Fairlead has been started again"
+const needRestart = "Settings have changed that only apply after a restart of Fairlead"
 
-// live is what runs, as far as it can change.
+// live applies changed settings to what runs.
 type live struct {
 	lines   []*line
-	running atomic.Pointer[config.Config] // with what was taken up since the start
-	tell    func(reason, message string)
-	// prepare makes this node's kernel ready to forward in the mode of some settings, or says why it cannot.
+	running atomic.Pointer[config.Config] // with the changes since the start; its mode is never auto
+	tell    func(reason, message string)  // sends an event about the node
+	// prepare prepares the kernel for a mode, or returns why it does not support it.
 	prepare func(context.Context, *config.Config) error
 }
 
@@ -30,7 +30,7 @@ func probeKernel(mode config.Mode) error {
 	return nil
 }
 
-// follow takes up changes until ctx ends, or there will be none.
+// follow applies changes until ctx ends or the channel is closed.
 func (l *live) follow(ctx context.Context, changes <-chan *config.Config) {
 	for {
 		select {
@@ -45,54 +45,53 @@ func (l *live) follow(ctx context.Context, changes <-chan *config.Config) {
 	}
 }
 
-// apply takes up what can be taken up of new settings. A mode that is impossible here is refused, and the present one goes on.
+// apply applies the changes that need no restart. A mode that this node does not support is refused, and the present one goes on.
 func (l *live) apply(ctx context.Context, c *config.Config) {
 	logger := klog.FromContext(ctx)
 	running := l.running.Load()
+	if c.Mode == config.ModeAuto {
+		c = withMode(c, running.Mode) // it serves already
+	}
 	if names := config.NeedRestart(running, c); len(names) > 0 {
 		logger.Info(needRestart, "settings", names)
 	}
 	next := merge(running, c, l.Mode())
-	if next.Mode != running.Mode {
-		if err := l.possible(ctx, next); err != nil {
-			logger.Error(err, "Cannot switch the mode; the present one goes on", "from", running.Mode, "to", c.Mode)
-			l.tell(source.ReasonSwitchFailed, fmt.Sprintf("cannot switch from %s mode to %s mode: %v", running.Mode, c.Mode, err))
-			return
-		}
+	settings, err := next.Settings()
+	switched := next.Mode != running.Mode
+	if err == nil && switched {
+		err = l.prepare(ctx, next)
+	}
+	switch {
+	case err != nil && switched:
+		logger.Error(err, "Cannot switch the mode; the present one goes on", "from", running.Mode, "to", c.Mode)
+		l.tell(source.ReasonSwitchFailed, fmt.Sprintf("cannot switch from %s mode to %s mode: %v", running.Mode, c.Mode, err))
+		return
+	case err != nil:
+		logger.Error(err, "Cannot apply the changed settings, keeping the previous ones")
+		return
+	case switched:
 		logger.Info("Switching the mode", "from", running.Mode, "to", next.Mode)
 	}
 	l.running.Store(next)
 	for _, line := range l.lines {
-		mode, err := line.mode(next)
-		if err != nil {
-			logger.Error(err, "Cannot take up new settings; the present ones stay", "family", line.family)
-			continue
-		}
-		line.proxier.SetMode(mode)
+		line.proxier.SetMode(line.mode(settings))
 	}
 }
 
-func (l *live) possible(ctx context.Context, c *config.Config) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	return l.prepare(ctx, c)
-}
-
-// prepareKernel also sets what IPVS needs, where the mode is IPVS. A process with few privileges may not, and its init container did only
-// if IPVS was loaded by then: without, clients would not be masqueraded, in a mode that nobody has to leave the present one for.
+// prepareKernel checks that the kernel supports the mode, and sets the sysctls of IPVS mode. An unprivileged process cannot set them, and
+// its init container only did if IPVS was loaded then. Without them clients would not be masqueraded, so the switch is refused.
 func prepareKernel(ctx context.Context, c *config.Config) error {
 	if err := probeKernel(c.Mode); err != nil || c.Mode != config.ModeIPVS {
 		return err
 	}
 	if err := ipvs.Tune(ctx, c.IPVS.StrictARP); err != nil {
-		return fmt.Errorf("set what IPVS needs of the kernel: %w", err)
+		return fmt.Errorf("set the sysctls of IPVS mode: %w", err)
 	}
 	return nil
 }
 
-// merge is the running configuration with what can change of another one: the mode, and the periods. A mode that is not in force gets
-// its own settings with it. Not the settings that both modes share: what stands in the kernel was written with them.
+// merge returns the running configuration with those changes that apply without a restart: the mode, the periods, and, if IPVS mode is
+// not in force yet, the settings of that mode. The settings that both modes share are not among them: the kernel's state depends on them.
 func merge(running, c *config.Config, inForce config.Mode) *config.Config {
 	next := *running
 	next.Mode = c.Mode
@@ -104,12 +103,12 @@ func merge(running, c *config.Config, inForce config.Mode) *config.Config {
 	return &next
 }
 
-// Mode is the one in force: of all families, or else the one that is being left.
+// Mode returns the mode in force in all families, or the previous one while a switch is in progress.
 func (l *live) Mode() config.Mode {
 	mode := l.running.Load().Mode
 	for _, line := range l.lines {
-		if is := config.Mode(line.proxier.Mode()); is != mode {
-			return is
+		if inForce := config.Mode(line.proxier.Mode()); inForce != mode {
+			return inForce
 		}
 	}
 	return mode

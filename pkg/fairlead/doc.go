@@ -1,23 +1,29 @@
-// Package fairlead puts the parts together: objects from a source, through a proxier for each IP family, into the kernel.
+// Package fairlead runs Fairlead: it connects the objects of a source, through a proxier for each IP family, to the kernel.
 //
-// # For programs that embed it
+// # Embedding
 //
-// A distribution that is one program, and runs kube-proxy as a part of that, runs Fairlead the same way: it takes [config.Default], sets
-// what its own settings say, and calls [Run] with a context, which returns when that ends. The example shows all of it. [Run] checks the
-// settings first ([config.Config.Validate]), and returns an error only where it cannot start. What goes wrong later it logs, and gets
-// over. It logs through klog, to the logger that its context has ([klog.NewContext]), if any.
+// A distribution that is a single program, and runs kube-proxy as a part of it, can run Fairlead the same way: it takes
+// [config.Default], sets what its own settings require, and calls [Run], which returns when its context ends. See the example. [Run]
+// validates the settings first ([config.Config.Validate]), and returns an error only if it cannot start. It logs later failures and
+// recovers from them by itself. It logs to the klog logger of its context ([klog.NewContext]).
 //
-// The program needs what the command fairlead needs: CAP_NET_ADMIN, CAP_NET_RAW, the network namespace of the host, and the programs of
-// iptables in PATH. [Init] does beforehand what takes more than that, for a program that gives up its privileges; one that keeps them need
-// not call it. [WithChanges] hands over settings that change while it runs.
+// The program needs what the command fairlead needs: CAP_NET_ADMIN, CAP_NET_RAW, the network namespace of the host, and the iptables
+// programs in PATH. A program that drops its privileges calls [Init] first, which does what needs more than that. [WithChanges] passes
+// changed settings to a running Fairlead.
 //
-// What such a program must not do:
+// Such a program must not
 //
-//   - call [Run] twice at a time for one network namespace, or beside the command fairlead: the second waits until the first has ended;
-//   - change a Config after it has been handed over: a change is another Config, by way of [WithChanges];
-//   - write to what Fairlead writes, which docs/operation.md lists, or run a kube-proxy beside it;
-//   - call [Cleanup] while [Run] runs, or when it ends: rules stay, so that traffic goes on while the program is replaced. [Cleanup] is for
-//     a node that is to forward no more;
-//   - lock a thread in another network namespace and call [Run] in it: its goroutines run in all threads, so the whole process has to be
+//   - call [Run] twice at a time in a network namespace, or beside the command fairlead: the second one waits until the first one ends;
+//   - change a Config after it has passed it on: a change is another Config, passed by [WithChanges];
+//   - write to what Fairlead writes, which docs/operation.md lists, or run kube-proxy at the same time;
+//   - call [Cleanup] while [Run] runs, or whenever [Run] ends: the rules stay in place so that traffic continues while the program is
+//     replaced. [Cleanup] is for nodes that no longer forward;
+//   - call [Run] on a thread that is locked to another network namespace: its goroutines run on all threads, so the whole process must be
 //     in the namespace.
+//
+// # Compatibility
+//
+// Two packages are meant for other programs, and do not change incompatibly within a major version: this one, with everything that it
+// exports, and package config, as far as its documentation says. All other packages of this module are parts of Fairlead and may change
+// at any time, even if they are not below a folder named internal.
 package fairlead

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/fairlead"
 )
 
-// A program that runs Fairlead as one of its parts, until it is told to end.
+// A program that runs Fairlead as a part of it, until it receives a signal.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -31,27 +31,27 @@ func Example() {
 	klog.Flush()
 }
 
-// Settings that change while Fairlead runs: from some time on it forwards in another mode.
+// Settings that change while Fairlead runs: it switches to another mode.
 func ExampleWithChanges() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	was := config.Default()
-	was.Kubeconfig = "/var/lib/example/kubeconfig"
+	initial := config.Default()
+	initial.Kubeconfig = "/var/lib/example/kubeconfig"
 	changes := make(chan *config.Config)
 	go func() {
-		is := *was // a copy: what Run has is left alone
-		is.Mode = config.ModeIPVS
-		if err := is.Validate(); err != nil {
-			klog.FromContext(ctx).Error(err, "The mode stays as it is")
+		changed := *initial // a copy, as Run uses the original
+		changed.Mode = config.ModeIPVS
+		if err := changed.Validate(); err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot change the mode")
 			return
 		}
 		select {
-		case changes <- &is:
+		case changes <- &changed:
 		case <-ctx.Done():
 		}
 	}()
-	if err := fairlead.Run(ctx, was, fairlead.WithChanges(changes)); err != nil {
+	if err := fairlead.Run(ctx, initial, fairlead.WithChanges(changes)); err != nil {
 		klog.FromContext(ctx).Error(err, "Cannot forward the traffic of Services")
 	}
 }

@@ -13,21 +13,25 @@ import (
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// Init does what takes more privileges than forwarding traffic does: it loads modules of the kernel and sets what can be set below
-// /proc/sys. After it, Run needs CAP_NET_ADMIN alone. What Run can do without is logged where it fails; an error means that the mode
-// cannot work.
+// Init does what needs more privileges than Run: it loads kernel modules and sets sysctls. After it, Run needs CAP_NET_ADMIN and
+// CAP_NET_RAW only. Init logs failures that Run can do without; an error means that the mode cannot work.
 func Init(ctx context.Context, c *config.Config) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	logger := klog.FromContext(ctx)
+	c = chooseMode(ctx, c)
+	settings, err := c.Settings()
+	if err != nil {
+		return err
+	}
 	logger.Info("Preparing the node", "version", Version(), "mode", c.Mode)
 	if err := node.LoadModule(ctx, "nf_conntrack", "connection tracking", conntrackPresent); err != nil {
-		logger.Error(err, "Going on, since the kernel loads it with the first rule that needs it; its limits and timeouts cannot be set by now")
+		logger.Error(err, "Going on: the kernel loads it with the first rule that needs it, but its limits and timeouts cannot be set yet")
 	} else {
 		applySysctls(logger, c)
 	}
-	if err := initLoopback(ctx, c); err != nil {
+	if err := initLoopback(ctx, settings); err != nil {
 		logger.Error(err, "Node ports will not answer on 127.0.0.1")
 	}
 	if err := initIPVS(ctx, c); err != nil {
@@ -42,7 +46,7 @@ func conntrackPresent() bool {
 	return err == nil
 }
 
-// initIPVS prepares for IPVS mode where that is asked for, and where IPVS is loaded already, so that the mode can be switched to.
+// initIPVS prepares IPVS mode if that is the mode, or if IPVS is loaded already, so that the mode can be switched later.
 func initIPVS(ctx context.Context, c *config.Config) error {
 	if c.Mode != config.ModeIPVS && !ipvs.Present() {
 		return nil
@@ -57,22 +61,18 @@ func initIPVS(ctx context.Context, c *config.Config) error {
 	}
 	if err := ipvs.Tune(ctx, c.IPVS.StrictARP); err != nil {
 		if c.Mode != config.ModeIPVS {
-			klog.FromContext(ctx).Error(err, "The mode cannot be switched to IPVS")
+			klog.FromContext(ctx).Error(err, "Cannot set the sysctls of IPVS mode, so the mode cannot be switched to it")
 			return nil
 		}
-		return fmt.Errorf("set what IPVS needs of the kernel: %w", err)
+		return fmt.Errorf("set the sysctls of IPVS mode: %w", err)
 	}
 	return nil
 }
 
-// initLoopback lets packets from 127.0.0.1 leave the node, which node ports on that address need. Run does so when its own rules stand
-// that keep neighbors from sending to it; here they may not stand yet, so a guard of the same words goes first.
-func initLoopback(ctx context.Context, c *config.Config) error {
-	selection, err := node.ParseSelection(c.NodePortAddresses)
-	if err != nil {
-		return err
-	}
-	if c.Mode != config.ModeIPTables || !c.IPTables.LocalhostNodePorts || !selection.Loopback(service.IPv4) {
+// initLoopback lets packets from 127.0.0.1 leave the node, which node ports on that address need. Run does so once its rules are in place
+// that drop packets to 127.0.0.0/8 from the network (CVE-2020-8558). Here they may not be yet, so Init adds an equivalent rule first.
+func initLoopback(ctx context.Context, c *config.Settings) error {
+	if c.Mode != config.ModeIPTables || !c.IPTables.LocalhostNodePorts || !c.NodePorts.Loopback(service.IPv4) {
 		return nil
 	}
 	if set, err := node.LoopbackRouting(); err != nil || set {
@@ -80,13 +80,13 @@ func initLoopback(ctx context.Context, c *config.Config) error {
 	}
 	w := xtables.NewChain(guardChain)
 	w.Rule("-d 127.0.0.0/8 ! -i lo -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
-	if err := guard(xtables.Variant(c.IPTables.Variant)).Replace(ctx, map[string][]xtables.Chain{"filter": {w.Chain}}); err != nil {
-		return fmt.Errorf("guard 127.0.0.1 before packets from it may leave: %w", err)
+	if err := guard(c.Variant).Replace(ctx, map[string][]xtables.Chain{"filter": {w.Chain}}); err != nil {
+		return fmt.Errorf("add the rule that protects 127.0.0.0/8 from the network: %w", err)
 	}
 	return node.AllowLoopbackRouting()
 }
 
-// guardChain is the one that initLoopback writes. It stays until Cleanup, since what it guards does too.
+// guardChain is the chain of initLoopback. It stays until Cleanup, as route_localnet does.
 const guardChain = guardPrefix + "LOOPBACK"
 
 const guardPrefix = "FLI-"
@@ -99,10 +99,10 @@ func guard(variant xtables.Variant) *xtables.Ruleset {
 	}})
 }
 
-// removeGuard removes what Init has written beside the rules of the modes.
+// removeGuard removes the chain of initLoopback.
 func removeGuard(ctx context.Context) error {
 	if err := guard(xtables.Auto).Remove(ctx); err != nil {
-		return fmt.Errorf("the guard of 127.0.0.1: %w", err)
+		return fmt.Errorf("remove the rule that protects 127.0.0.0/8: %w", err)
 	}
 	return nil
 }

@@ -17,29 +17,25 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// line is everything of one IP family.
+// line is everything for one IP family.
 type line struct {
 	family  service.Family
 	proxier *proxier.Proxier
 	health  *health.Servers
 	events  source.Events
-	own     atomic.Pointer[[]netip.Addr]          // the node's addresses, of both families
-	ports   atomic.Pointer[service.NodeAddresses] // those that node ports answer on
+	own     atomic.Pointer[[]netip.Addr]          // the node's addresses of both families
+	ports   atomic.Pointer[service.NodeAddresses] // the addresses that node ports answer on
 }
 
-func newLine(c *config.Config, family service.Family, nodeName string, m *monitor) (*line, error) {
-	pods, err := c.Pods()
-	if err != nil {
-		return nil, err
-	}
-	selection, err := node.ParseSelection(c.NodePortAddresses)
-	if err != nil {
-		return nil, err
-	}
+func newLine(c *config.Settings, family service.Family, nodeName string, m *monitor) (*line, error) {
 	l := &line{family: family, events: m.events}
+	former, err := l.otherModes(c)
+	if err != nil {
+		return nil, err
+	}
 	choice := func(own, primary []netip.Addr) service.NodeAddresses {
-		chosen := selection.NodeAddresses(family, own, primary)
-		chosen.Loopback = c.IPTables.LocalhostNodePorts && selection.Loopback(family)
+		chosen := c.NodePorts.NodeAddresses(family, own, primary)
+		chosen.Loopback = c.IPTables.LocalhostNodePorts && c.NodePorts.Loopback(family)
 		l.ports.Store(&chosen)
 		return chosen
 	}
@@ -52,19 +48,12 @@ func newLine(c *config.Config, family service.Family, nodeName string, m *monito
 	builder := service.NewBuilder(service.Options{
 		Family:               family,
 		NodeName:             nodeName,
-		Pods:                 localTraffic(c, pods[family]),
+		Pods:                 localTraffic(c, family),
 		MasqueradeAll:        c.MasqueradeAll,
 		MasqueradeInternalIP: c.MasqueradeAddress == config.MasqueradeInternalIP,
 	})
 	builder.SetNodePorts(choice(nil, nil))
-	mode, err := l.mode(c)
-	if err != nil {
-		return nil, err
-	}
-	former, err := l.otherModes(c)
-	if err != nil {
-		return nil, err
-	}
+	mode := l.mode(c)
 	l.proxier = proxier.New(builder, mode.Backend, proxier.Options{
 		Mode:          mode.Name,
 		MinSyncPeriod: mode.MinSyncPeriod,
@@ -74,7 +63,7 @@ func newLine(c *config.Config, family service.Family, nodeName string, m *monito
 		Former:        former,
 		Switched:      func(from, to string, err error) { m.switched(family, from, to, err) },
 		NodePorts:     choice,
-		PodsOfNode:    podsOfNode(c, family),
+		PodsOfNode:    podsOfNode(c.Config, family),
 		Followers: append([]proxier.Follower{
 			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(family)}),
 			&loopbackRouting{},
@@ -96,7 +85,7 @@ func (l *line) setAddresses(own []netip.Addr) {
 	l.proxier.SetAddresses(own)
 }
 
-// healthAddresses are those that load balancers can ask on: the same that node ports answer on.
+// healthAddresses returns the addresses of health check node ports: the same that node ports answer on.
 func (l *line) healthAddresses() []netip.Addr {
 	ports := l.ports.Load()
 	if !ports.All && len(ports.Listed) == 0 {
@@ -112,24 +101,24 @@ func (l *line) nodeAddress(addr netip.Addr) bool {
 	return addr.IsLoopback() || slices.Contains(*l.own.Load(), addr)
 }
 
-// dropInvalid decides what "auto" means: a kernel that lets packets out of their window pass has none to drop, and where they take
-// another way back than they came, dropping would break them (kubernetes#94861).
+// dropInvalid resolves "auto": a kernel with nf_conntrack_tcp_be_liberal has no packets outside of their window to drop, and with
+// asymmetric routes, dropping them would break connections (kubernetes#94861).
 func dropInvalid(c *config.Config) bool {
 	if c.DropInvalid != config.DropInvalidAuto {
 		return c.DropInvalid == config.DropInvalidOn
 	}
 	liberal, err := node.TCPBeLiberal()
 	if err != nil {
-		klog.Background().V(2).Info("Cannot tell how liberal connection tracking is; taking it for strict", "reason", err)
+		klog.Background().V(2).Info("Cannot read nf_conntrack_tcp_be_liberal, assuming 0", "reason", err)
 	}
 	return !liberal
 }
 
-// localTraffic says how pods are told, as far as the flags alone say.
-func localTraffic(c *config.Config, pods netip.Prefix) service.LocalTraffic {
+// localTraffic returns the local traffic detector, unless it depends on the Node object.
+func localTraffic(c *config.Settings, family service.Family) service.LocalTraffic {
 	switch c.DetectLocalMode {
 	case config.ByClusterCIDR:
-		return podsFrom(pods)
+		return podsFrom(c.PodCIDRs[family])
 	case config.ByBridgeInterface:
 		return service.LocalTraffic{Interface: c.BridgeInterface}
 	case config.ByInterfacePrefix:
@@ -138,7 +127,7 @@ func localTraffic(c *config.Config, pods netip.Prefix) service.LocalTraffic {
 	return service.LocalTraffic{}
 }
 
-// podsFrom tells pods by their address. A range of all addresses tells nobody from anybody.
+// podsFrom detects pods by their address. A range of all addresses distinguishes nothing.
 func podsFrom(r netip.Prefix) service.LocalTraffic {
 	if !r.IsValid() || r.Bits() == 0 {
 		return service.LocalTraffic{}
@@ -146,7 +135,7 @@ func podsFrom(r netip.Prefix) service.LocalTraffic {
 	return service.LocalTraffic{Sources: r}
 }
 
-// podsOfNode tells pods by the own Node's range of pod addresses, where that is asked for.
+// podsOfNode detects pods by the podCIDRs of this node's Node object, if that is configured.
 func podsOfNode(c *config.Config, family service.Family) func(node.OwnNode) service.LocalTraffic {
 	if c.DetectLocalMode != config.ByNodeCIDR {
 		return nil
@@ -161,21 +150,21 @@ func podsOfNode(c *config.Config, family service.Family) func(node.OwnNode) serv
 	}
 }
 
-// loopbackRouting lets packets from 127.0.0.1 leave the node, once the rule stands that keeps others from sending to it.
+// loopbackRouting lets packets from 127.0.0.1 leave the node, once the rule is in place that drops packets to it from elsewhere.
 type loopbackRouting struct {
-	done bool
-	said bool
+	done   bool
+	logged bool
 }
 
 // Synced implements proxier.Follower.
-func (r *loopbackRouting) Synced(ctx context.Context, _, is *service.Table, _ service.PortSet) error {
-	if r.done || !is.NodePorts.Loopback {
+func (r *loopbackRouting) Synced(ctx context.Context, _, table *service.Table, _ service.PortSet) error {
+	if r.done || !table.NodePorts.Loopback {
 		return nil
 	}
 	if err := node.AllowLoopbackRouting(); err != nil {
-		// All else works without, and where /proc/sys can be read only, that is for as long as this process lives.
-		if !r.said {
-			r.said = true
+		// Everything else works without it, and a read-only /proc/sys stays read-only for the life of this process.
+		if !r.logged {
+			r.logged = true
 			klog.FromContext(ctx).Error(err, "Node ports do not answer on 127.0.0.1")
 		}
 		return nil

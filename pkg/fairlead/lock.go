@@ -15,22 +15,22 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// nodeLock is the name of a socket that only one Fairlead on a node can have. An abstract one is of the network namespace, just as the
-// rules are; it needs no file, and goes with the process, however that ends.
+// nodeLock is the name of a socket that only one Fairlead on a node can listen on. Abstract sockets belong to the network namespace, as
+// the rules do; they need no file, and disappear with the process, however it ends.
 const nodeLock = "@fairlead"
 
-// lockPause is how long to wait before another Fairlead is looked for again.
+// lockPause is how long to wait before trying again to listen.
 const lockPause = time.Second
 
-// holdNode waits until no other Fairlead forwards this node's traffic: two of them would rewrite each other's rules for ever. It says
-// once who has the node. What it returns lets the next one in. An error means that ctx has ended.
+// holdNode waits until no other Fairlead forwards this node's traffic: two would overwrite each other's rules forever. It logs once which
+// process it waits for. release lets the next one start. An error means that ctx has ended.
 func holdNode(ctx context.Context, name, self string) (release func(), err error) {
 	logger := klog.FromContext(ctx)
-	for said := false; ; {
+	for logged := false; ; {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", name)
 		if err == nil {
-			if said {
-				logger.Info("The other Fairlead has ended; going on")
+			if logged {
+				logger.Info("The other Fairlead has ended, going on")
 			}
 			go answer(listener, self)
 			return func() { listener.Close() }, nil
@@ -39,17 +39,17 @@ func holdNode(ctx context.Context, name, self string) (release func(), err error
 			return nil, ctx.Err()
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			logger.Error(err, "Cannot tell whether another Fairlead runs on this node; going on as if there were none")
+			logger.Error(err, "Cannot check for another Fairlead on this node, going on without the check")
 			return func() {}, nil
 		}
 		who, trusted, err := holder(ctx, name)
 		switch {
-		case err != nil: // it may be just ending
+		case err != nil: // it may just have ended
 		case !trusted:
-			logger.Info("Somebody without privileges has taken the name by which one Fairlead knows of another; going on without, end that process", "holder", who, "socket", name)
+			logger.Info("Going on although an unprivileged process has the socket by which two Fairleads detect each other; end that process", "process", who, "socket", name)
 			return func() {}, nil
-		case !said:
-			said = true
+		case !logged:
+			logged = true
 			logger.Info("Waiting: another Fairlead forwards this node's traffic; end one of the two", "other", who)
 		}
 		select {
@@ -60,7 +60,7 @@ func holdNode(ctx context.Context, name, self string) (release func(), err error
 	}
 }
 
-// answer tells everybody who asks who holds the node.
+// answer sends self to every process that connects.
 func answer(listener net.Listener, self string) {
 	for {
 		conn, err := listener.Accept()
@@ -68,13 +68,13 @@ func answer(listener net.Listener, self string) {
 			return
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(conn, self) // whoever asks and does not listen need not know
+		_, _ = io.WriteString(conn, self) // fails if the peer is gone
 		conn.Close()
 	}
 }
 
-// holder asks who holds the node. Anybody in the network namespace can have an abstract socket: only those are trusted who have the
-// rights that Fairlead needs.
+// holder returns the process that holds the node. Every process in the network namespace can listen on an abstract socket; trusted is
+// whether this one could be a Fairlead, by its user.
 func holder(ctx context.Context, name string) (who string, trusted bool, err error) {
 	ctx, stop := context.WithTimeout(ctx, time.Second)
 	defer stop()
@@ -90,19 +90,19 @@ func holder(ctx context.Context, name string) (who string, trusted bool, err err
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	text, err := io.ReadAll(io.LimitReader(conn, 256))
 	if err != nil && len(text) == 0 {
-		text = []byte("it does not say who it is")
+		text = []byte("unknown program")
 	}
 	who = strings.TrimSpace(string(text))
-	if credentials.Pid != 0 { // or it is in a PID namespace that cannot be seen from here
+	if credentials.Pid != 0 { // it is 0 in a PID namespace that is not visible from this one
 		who = fmt.Sprintf("%s, process %d", who, credentials.Pid)
 	}
 	return who, credentials.Uid == 0 || int(credentials.Uid) == os.Geteuid(), nil
 }
 
 func peer(conn net.Conn) (*unix.Ucred, error) {
-	socket, is := conn.(*net.UnixConn)
-	if !is {
-		return nil, fmt.Errorf("%T is no unix socket", conn)
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, fmt.Errorf("%T is not a unix socket", conn)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

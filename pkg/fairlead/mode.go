@@ -18,85 +18,86 @@ import (
 	"github.com/fairlead/fairlead/pkg/proxier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
-	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// mode is the one that c asks for, with its settings. It touches nothing yet.
-func (l *line) mode(c *config.Config) (proxier.Mode, error) {
-	backend, err := newBackend(c, l.family, l.events)
-	if err != nil {
-		return proxier.Mode{}, err
-	}
-	m := proxier.Mode{Name: string(c.Mode), Backend: backend, MinSyncPeriod: c.MinSyncPeriod(), SyncPeriod: c.SyncPeriod()}
+// mode returns the configured mode for the proxier. It does not touch the kernel yet.
+func (l *line) mode(c *config.Settings) proxier.Mode {
+	m := proxier.Mode{Name: string(c.Mode), Backend: newBackend(c, l.family, l.events), MinSyncPeriod: c.MinSyncPeriod(), SyncPeriod: c.SyncPeriod()}
 	if c.Mode == config.ModeIPVS {
 		m.DrainTimeout = c.IPVS.DrainTimeout
 		m.FitNodePorts = func(chosen service.NodeAddresses, own []netip.Addr) service.NodeAddresses {
 			return ipvsNodePorts(chosen, own, l.family)
 		}
 	}
-	return m, nil
+	return m
 }
 
-// otherModes are those that an earlier run may have left in the kernel. Their settings are not in use, and need not be right: what there is
-// of such a mode goes as with those by default.
-func (l *line) otherModes(c *config.Config) ([]proxier.Mode, error) {
+// otherModes returns the modes that a previous run may have left in the kernel. Their settings are not in use and may be invalid; then
+// the defaults serve to remove what is left.
+func (l *line) otherModes(c *config.Settings) ([]proxier.Mode, error) {
 	var list []proxier.Mode
 	for _, name := range config.Modes {
 		if name == c.Mode {
 			continue
 		}
-		of := *c
-		of.Mode = name
-		if err := of.Validate(); err != nil {
-			klog.Background().Info("The settings of a mode that is not in use are not right; what is left of it goes as usual", "mode", name, "reason", err.Error())
-			of.IPVS, of.IPTables.SyncPeriod, of.IPTables.MinSyncPeriod = config.Default().IPVS, config.Default().IPTables.SyncPeriod, config.Default().IPTables.MinSyncPeriod
-		}
-		m, err := l.mode(&of)
+		other := *c.Config
+		other.Mode = name
+		settings, err := other.Settings()
 		if err != nil {
-			return nil, err
+			klog.Background().Info("Settings of a mode that is not in use are invalid, using the defaults to remove what is left of it", "mode", name, "reason", err.Error())
+			if settings, err = withDefaults(&other).Settings(); err != nil {
+				return nil, err
+			}
 		}
-		list = append(list, m)
+		list = append(list, l.mode(settings))
 	}
 	return list, nil
 }
 
-// newBackend returns what writes one family of the configured mode. It touches nothing yet.
-func newBackend(c *config.Config, family service.Family, events source.Events) (proxier.Backend, error) {
+// withDefaults returns a copy whose settings that only matter in one mode are the defaults.
+func withDefaults(c *config.Config) *config.Config {
+	copied, defaults := *c, config.Default()
+	copied.IPVS = defaults.IPVS
+	copied.IPTables.SyncPeriod, copied.IPTables.MinSyncPeriod = defaults.IPTables.SyncPeriod, defaults.IPTables.MinSyncPeriod
+	if copied.IPTables.MasqueradeBit == copied.IPVS.MarkBit { // this is invalid, and does not matter to what removes
+		copied.IPVS.MarkBit = defaults.IPTables.MasqueradeBit
+	}
+	return &copied
+}
+
+// newBackend returns the backend of the configured mode for one family. It does not touch the kernel yet.
+func newBackend(c *config.Settings, family service.Family, events source.Events) proxier.Backend {
 	if c.Mode == config.ModeIPVS {
 		return newIPVS(c, family, events)
 	}
 	return iptables.New(iptables.Options{
 		Family:        family,
-		Variant:       xtables.Variant(c.IPTables.Variant),
+		Variant:       c.Variant,
 		MasqueradeBit: c.IPTables.MasqueradeBit,
-		DropInvalid:   dropInvalid(c),
+		DropInvalid:   dropInvalid(c.Config),
 		Before:        ipvs.ChainPrefix,
-	}), nil
+	})
 }
 
-func newIPVS(c *config.Config, family service.Family, events source.Events) (proxier.Backend, error) {
-	excluded, err := c.IPVS.Excluded()
-	if err != nil {
-		return nil, err
-	}
+func newIPVS(c *config.Settings, family service.Family, events source.Events) proxier.Backend {
 	return ipvs.New(ipvs.Options{
 		Family:        family,
-		Variant:       xtables.Variant(c.IPTables.Variant),
+		Variant:       c.Variant,
 		MasqueradeBit: c.IPTables.MasqueradeBit,
 		MarkBit:       c.IPVS.MarkBit,
-		DropInvalid:   dropInvalid(c),
+		DropInvalid:   dropInvalid(c.Config),
 		Scheduler:     c.IPVS.Scheduler,
 		Drain:         c.IPVS.DrainTimeout,
-		Excluded:      excluded,
+		Excluded:      c.Excluded,
 		StrictARP:     c.IPVS.StrictARP,
 		TCPTimeout:    c.IPVS.TCPTimeout,
 		TCPFinTimeout: c.IPVS.TCPFinTimeout,
 		UDPTimeout:    c.IPVS.UDPTimeout,
 		Events:        serviceEvents(events),
-	}), nil
+	})
 }
 
-// Cleanup removes what Fairlead ever wrote on this node, in any mode.
+// Cleanup removes everything that Fairlead has written on this node, in any mode.
 func Cleanup(ctx context.Context) error {
 	var failures []error
 	for _, family := range node.Families() {
@@ -110,7 +111,7 @@ func Cleanup(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// serviceEvents is how a backend tells a Service's owner something; nil where nobody is told.
+// serviceEvents returns how a backend sends events about Services, or nil if it cannot.
 func serviceEvents(events source.Events) func(service types.NamespacedName, reason, message string) {
 	if events == nil {
 		return nil
@@ -118,20 +119,20 @@ func serviceEvents(events source.Events) func(service types.NamespacedName, reas
 	return events.Service
 }
 
-// remove deletes one mode's part of the kernel, whatever the settings were that it was written with.
+// remove removes everything that one mode has written, whatever its settings were.
 func remove(ctx context.Context, mode config.Mode, family service.Family) error {
 	c := config.Default()
 	c.Mode = mode
-	backend, err := newBackend(c, family, nil)
+	settings, err := c.Settings()
 	if err != nil {
 		return err
 	}
-	return backend.Remove(ctx)
+	return newBackend(settings, family, nil).Remove(ctx)
 }
 
-// ipvsNodePorts spells out the addresses that node ports answer on: each is a virtual server. Loopback addresses are not among them:
-// IPVS does not send on what comes from one (crosses_local_route_boundary in ip_vs_xmit.c), as in kube-proxy's IPVS mode. Nor are
-// link-local addresses, which mean nothing without their interface.
+// ipvsNodePorts lists the addresses that node ports answer on: each is a virtual server. Loopback addresses are excluded, as in
+// kube-proxy's IPVS mode: IPVS does not forward packets from one (crosses_local_route_boundary in ip_vs_xmit.c). So are link-local
+// addresses, which are ambiguous without their interface.
 func ipvsNodePorts(chosen service.NodeAddresses, own []netip.Addr, family service.Family) service.NodeAddresses {
 	chosen.Loopback = false
 	if !chosen.All {
@@ -147,20 +148,21 @@ func ipvsNodePorts(chosen service.NodeAddresses, own []netip.Addr, family servic
 	return chosen
 }
 
-// kernelPatience is how long Fairlead waits before it looks again whether the kernel can do what the mode needs.
+// kernelPatience is how long Fairlead waits before it checks again whether the kernel supports the mode.
 const kernelPatience = 10 * time.Second
 
-// awaitKernel waits until the kernel can do what the mode needs, and says so once if it cannot. Nothing has been touched by then, and
-// whoever mends it, or chooses another mode, need not start Fairlead again. It returns the settings by then, and an error only where ctx ends.
+// awaitKernel waits until the kernel supports the mode, and logs once that it does not. Nothing has been written by then. Fairlead goes
+// on by itself when the module has been loaded or the mode has been changed. It returns the settings that apply then, and an error only
+// if ctx ends.
 func awaitKernel(ctx context.Context, c *config.Config, changes <-chan *config.Config) (*config.Config, error) {
-	for said := false; ; {
+	for logged := false; ; {
 		err := probeKernel(c.Mode)
 		if err == nil {
 			return c, nil
 		}
-		if !said {
+		if !logged {
 			klog.FromContext(ctx).Error(err, "Waiting: this node cannot forward in the mode that is asked for", "mode", c.Mode)
-			said = true
+			logged = true
 		}
 		select {
 		case <-ctx.Done():
@@ -176,15 +178,15 @@ func awaitKernel(ctx context.Context, c *config.Config, changes <-chan *config.C
 	}
 }
 
-// changedWhileWaiting takes up of new settings what a running Fairlead would.
+// changedWhileWaiting returns the settings with those changes that a running Fairlead applies too.
 func changedWhileWaiting(ctx context.Context, c, changed *config.Config) *config.Config {
 	logger := klog.FromContext(ctx)
 	if names := config.NeedRestart(c, changed); len(names) > 0 {
 		logger.Info(needRestart, "settings", names)
 	}
-	next := merge(c, changed, "") // no mode is in force
+	next := merge(c, chooseMode(ctx, changed), "") // no mode is in force
 	if err := next.Validate(); err != nil {
-		logger.Error(err, "Cannot take up new settings; the present ones stay")
+		logger.Error(err, "Cannot apply the changed settings, keeping the previous ones")
 		return c
 	}
 	return next

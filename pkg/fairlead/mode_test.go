@@ -24,13 +24,14 @@ func TestSettingsThatAreNotInUseNeedNotBeRight(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := config.Default()
 			test.change(c)
-			if err := c.Validate(); err != nil {
-				t.Fatal(err)
-			}
 			var events told
 			m := newMonitor(c, []service.Family{service.IPv4})
 			m.setEvents(&events, func(string, string) {})
-			if _, err := newLine(c, service.IPv4, "node1", m); err != nil {
+			settings, err := c.Settings()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := newLine(settings, service.IPv4, "node1", m); err != nil {
 				t.Error(err)
 			}
 		})

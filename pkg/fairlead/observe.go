@@ -16,14 +16,15 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// monitor is all by which somebody outside can see how a Fairlead does: metrics, health, and events.
+// monitor shows the state of Fairlead to others, by metrics, health checks and events.
 type monitor struct {
 	metrics *metrics.Metrics
 	health  *healthz.Health
 	events  source.Events
+	flags   map[string]string // served at /flagz; nil: not served
 
 	mu      sync.Mutex
-	config  *config.Config // as it holds until there is live
+	config  *config.Config // applies until live is set
 	live    *live
 	healthy map[service.Family]func() bool
 }
@@ -33,17 +34,17 @@ func newMonitor(c *config.Config, families []service.Family) *monitor {
 	m.health = healthz.New(healthz.Options{Families: families, Healthy: m.keepsUp, Healthz: m.metrics.Healthz, Livez: m.metrics.Livez})
 	m.metrics.SetMode(string(c.Mode))
 	for _, f := range families {
-		m.metrics.Observer(f) // what is counted is there while it waits for the kernel, too
+		m.metrics.Observer(f) // so that its metrics exist while Fairlead waits for the kernel
 	}
 	return m
 }
 
-// setEvents says where events go. It is called before anything is observed.
+// setEvents sets where events go. It is called before anything is observed.
 func (m *monitor) setEvents(events source.Events, tell func(reason, message string)) {
 	m.events = &countedEvents{events, m.metrics, tell}
 }
 
-// setConfig says that other settings hold now.
+// setConfig sets the settings that apply now.
 func (m *monitor) setConfig(c *config.Config) {
 	m.mu.Lock()
 	m.config = c
@@ -51,14 +52,14 @@ func (m *monitor) setConfig(c *config.Config) {
 	m.metrics.SetMode(string(c.Mode))
 }
 
-// setLive says who knows what holds, from now on.
+// setLive sets what knows the settings and the mode from now on.
 func (m *monitor) setLive(l *live) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.live = l
 }
 
-// current are the settings that hold now.
+// current returns the settings that apply now.
 func (m *monitor) current() *config.Config {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,7 +69,7 @@ func (m *monitor) current() *config.Config {
 	return m.config
 }
 
-// mode is the one that forwards now.
+// mode returns the mode in force.
 func (m *monitor) mode() config.Mode {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,7 +79,7 @@ func (m *monitor) mode() config.Mode {
 	return m.config.Mode
 }
 
-// switched tells of a family's switch to another mode, or of one that could not be.
+// switched reports that a family has switched to another mode, or why it could not.
 func (m *monitor) switched(family service.Family, from, to string, err error) {
 	m.metrics.Switched(to, err)
 	if err != nil {
@@ -88,10 +89,10 @@ func (m *monitor) switched(family service.Family, from, to string, err error) {
 	m.events.Node(source.ReasonModeSwitched, fmt.Sprintf("%s: switched from %s mode to %s mode", family, from, to))
 }
 
-// refused tells of a mode that cannot be on this node.
+// refused reports a mode that this node does not support.
 func (m *monitor) refused(reason, message string) { m.events.Node(reason, shortened(message)) }
 
-// setHealthy says how to find out whether a family keeps up.
+// setHealthy sets how to find out whether a family is healthy.
 func (m *monitor) setHealthy(family service.Family, healthy func() bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,16 +106,16 @@ func (m *monitor) keepsUp(family service.Family) bool {
 	return healthy == nil || healthy()
 }
 
-// observer returns what a Proxier of a family has to tell.
+// observer returns the Observer of a family's Proxier.
 func (m *monitor) observer(family service.Family) proxier.Observer {
 	return &observer{Observer: m.metrics.Observer(family), family: family, health: m.health, events: m.events, now: time.Now}
 }
 
-// countedEvents are Events that show in the metrics too.
+// countedEvents also counts events and passes them to WithNodeEvents.
 type countedEvents struct {
 	source.Events
 	metrics *metrics.Metrics
-	tell    func(reason, message string) // whoever embeds Fairlead, of what concerns the Node
+	tell    func(reason, message string) // see WithNodeEvents
 }
 
 // Node implements source.Events.
@@ -131,13 +132,13 @@ func (e *countedEvents) Service(name types.NamespacedName, reason, message strin
 }
 
 const (
-	// failuresInARow is how many syncs have to fail before there is an event: the lock of iptables is often held for a moment.
+	// failuresInARow is how many consecutive syncs must fail before there is an event: the iptables lock is often held for a moment.
 	failuresInARow = 3
-	// eventPause is the least time between two events of the same reason. Whoever fights over rules does it for hours.
+	// eventPause is the minimum time between two events with the same reason: two programs that overwrite each other's rules do not stop.
 	eventPause = 5 * time.Minute
 )
 
-// observer hands on what a Proxier tells: everything is counted, and what an operator must know becomes an event.
+// observer passes everything to the metrics, and sends an event for what an operator needs to know.
 type observer struct {
 	proxier.Observer
 	family service.Family
@@ -161,7 +162,7 @@ func (o *observer) Synced(s proxier.Sync) {
 func (o *observer) Failed(f proxier.Failure) {
 	o.Observer.Failed(f)
 	if f.Needless {
-		o.health.Updated(o.family) // a kernel that cannot do what nobody needs must not keep the node from being ready
+		o.health.Updated(o.family) // no Service needs this family, so the node is ready without it
 		return
 	}
 	if f.Task != proxier.TaskSync || f.InARow < failuresInARow || o.now().Sub(o.lastFailure) < eventPause {
@@ -190,7 +191,7 @@ func (o *observer) Repaired(drift []string) {
 	o.repaired, o.first, o.lastDrift = 0, nil, o.now()
 }
 
-// shortened fits a text into an event, whose message may have 1024 bytes.
+// shortened shortens a text for an event, whose message can have 1024 bytes.
 func shortened(text string) string {
 	const most = 900
 	if len(text) <= most {

@@ -1,29 +1,41 @@
 package fairlead
 
-import "github.com/fairlead/fairlead/pkg/config"
+import (
+	"github.com/spf13/pflag"
 
-// Option is something that Run does beside what its configuration says.
+	"github.com/fairlead/fairlead/pkg/config"
+)
+
+// Option is an option of Run that is not part of the configuration.
 type Option func(*options)
 
 type options struct {
 	changes <-chan *config.Config
 	tell    func(reason, message string)
+	flags   map[string]string
 }
 
-// WithChanges has Run take up new settings as they come, which have to be valid. The mode and the sync periods of the modes change while
-// traffic goes on; with a new mode come the settings of that mode. All others are taken up by a restart.
+// WithChanges makes Run apply changed settings, which must be valid. The mode and the sync periods change without a restart, and with the
+// mode the settings of that mode. Run logs the names of all other settings that differ, which only apply after a restart.
 func WithChanges(changes <-chan *config.Config) Option {
 	return func(o *options) { o.changes = changes }
 }
 
-// WithNodeEvents has Run tell what concerns the node as a whole, by a reason, which is one of package source's, and a message for people.
-// What is told must not block.
+// WithNodeEvents makes Run call a function with each event about the node: its reason, which is one of package source's, and a message.
+// The function must not block.
 func WithNodeEvents(tell func(reason, message string)) Option {
 	return func(o *options) {
 		if tell != nil {
 			o.tell = tell
 		}
 	}
+}
+
+// WithFlags makes Run serve flags at /flagz of the metrics server, with the values that they have when WithFlags is called.
+func WithFlags(flags *pflag.FlagSet) Option {
+	values := map[string]string{}
+	flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	return func(o *options) { o.flags = values }
 }
 
 func newOptions(list []Option) *options {

@@ -17,8 +17,8 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// Run forwards traffic until ctx ends. The rules stay then. It returns an error only where it cannot start, or has lost an
-// address that it must have (HTTP.BindAddressHardFail).
+// Run forwards traffic until ctx ends. The rules stay in place then. It returns an error only if it cannot start, or if an address is
+// not available and HTTP.BindAddressHardFail is set.
 func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	o := newOptions(list)
 	if err := c.Validate(); err != nil {
@@ -31,6 +31,7 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	logger := klog.FromContext(ctx)
 	families := node.Families()
 	m := newMonitor(c, families)
+	m.flags = o.flags
 	src, err := newSource(logger, c, name, m)
 	if err != nil {
 		return err
@@ -38,10 +39,12 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	logger.Info("Starting", "version", Version(), "mode", c.Mode, "node", name)
 	release, err := holdNode(ctx, nodeLock, fmt.Sprintf("Fairlead %s in %s mode", Version(), c.Mode))
 	if err != nil {
-		return nil // told to end before it began
+		return nil // ctx ended while another Fairlead had the node
 	}
 	defer release()
-	spareFromOOM(logger, c)
+	setOOMScoreAdj(logger, c)
+	c = chooseMode(ctx, c)
+	m.setConfig(c)
 	ctx, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -54,9 +57,13 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 		return stopped(ctx)
 	}
 	m.setConfig(c)
+	settings, err := c.Settings()
+	if err != nil {
+		return err
+	}
 	applySysctls(logger, c)
 	m.events.Node(source.ReasonStarting, fmt.Sprintf("Fairlead %s, %s mode", Version(), c.Mode))
-	lines, handlers, err := startLines(ctx, c, families, name, m, &running)
+	lines, handlers, err := startLines(ctx, settings, families, name, m, &running)
 	if err != nil {
 		return err
 	}
@@ -71,8 +78,8 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	return stopped(ctx)
 }
 
-// startLines makes what each family has, and runs it until ctx ends.
-func startLines(ctx context.Context, c *config.Config, families []service.Family, nodeName string, m *monitor, running *sync.WaitGroup) ([]*line, source.Handlers, error) {
+// startLines creates the line of each family, and runs it until ctx ends.
+func startLines(ctx context.Context, c *config.Settings, families []service.Family, nodeName string, m *monitor, running *sync.WaitGroup) ([]*line, source.Handlers, error) {
 	var lines []*line
 	var handlers source.Handlers
 	for _, family := range families {
@@ -88,10 +95,10 @@ func startLines(ctx context.Context, c *config.Config, families []service.Family
 	return lines, handlers, nil
 }
 
-// failure ends a Fairlead from within.
+// failure is the cause of a context that Run itself has ended.
 type failure struct{ error }
 
-// stopped is why a context has been ended from within, if it was.
+// stopped returns why Run itself has ended a context, or nil.
 func stopped(ctx context.Context) error {
 	var f failure
 	if errors.As(context.Cause(ctx), &f) {
@@ -100,28 +107,27 @@ func stopped(ctx context.Context) error {
 	return nil
 }
 
-// addressPatience is how long the start waits for the node's own addresses, which the kernel tells at once.
+// addressPatience is how long the start waits for the node's own addresses. Usually they are known at once.
 const addressPatience = 5 * time.Second
 
-// awaitAddresses follows the node's addresses until ctx ends, and returns when they are known: without, the first sync would take node
-// ports away that a former run has put on them.
+// awaitAddresses follows the node's addresses until ctx ends, and returns when they are known: without them, the first sync would remove
+// the node ports of a previous run.
 func awaitAddresses(ctx context.Context, lines []*line, running *sync.WaitGroup) {
 	known := make(chan struct{})
 	running.Go(func() { followAddresses(ctx, lines, sync.OnceFunc(func() { close(known) })) })
 	select {
 	case <-known:
 	case <-time.After(addressPatience):
-		klog.FromContext(ctx).Info("Still looking for the node's addresses; node ports that need them will come later")
+		klog.FromContext(ctx).Info("The addresses of the node are not known yet, node ports that need them are added later")
 	case <-ctx.Done():
 	}
 }
 
-// followAddresses tells all lines of the node's own addresses as they come and go, and calls known when it has done so first, or
-// cannot.
+// followAddresses passes the node's own addresses to all lines whenever they change. It calls known after the first time, or if it
+// fails.
 func followAddresses(ctx context.Context, lines []*line, known func()) {
 	defer known()
-	// A kube-proxy that Fairlead takes over from holds all virtual IPs on this device.
-	watcher := &node.Watcher{Except: []string{"kube-ipvs0"}}
+	watcher := &node.Watcher{Except: []string{kubeProxyInterface}}
 	err := watcher.Run(ctx, func(own []netip.Addr) {
 		for _, l := range lines {
 			l.setAddresses(own)
@@ -129,11 +135,11 @@ func followAddresses(ctx context.Context, lines []*line, known func()) {
 		known()
 	})
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "Cannot follow the node's addresses; node ports stay on those that are known")
+		klog.FromContext(ctx).Error(err, "Cannot follow the addresses of the node, node ports stay on the known ones")
 	}
 }
 
-// applySysctls sets what the kernel's connection tracking should be like. Fairlead works without, if less well.
+// applySysctls sets the limits and timeouts of connection tracking. Fairlead works without them.
 func applySysctls(logger klog.Logger, c *config.Config) {
 	limits := conntrack.Limits{PerCore: c.Conntrack.MaxPerCore, Min: c.Conntrack.Min}
 	if err := limits.Apply(); err != nil {

@@ -12,25 +12,25 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// The ports that kube-proxy has too.
+// The default ports, which are kube-proxy's.
 const (
 	healthzPort = 10256
 	metricsPort = 10249
 )
 
-// servers returns what listens for questions about this Fairlead's state.
+// servers returns the HTTP servers of health checks and metrics, those that are configured.
 func (m *monitor) servers() ([]*serve.Server, error) {
 	h := m.current().HTTP
 	var list []*serve.Server
 	for _, s := range []struct {
 		name, address, reason string
-		usual                 uint16
+		port                  uint16
 		handler               http.Handler
 	}{
 		{"health checks", h.HealthzBindAddress, source.ReasonNoHealthz, healthzPort, m.healthHandler()},
 		{"metrics", h.MetricsBindAddress, source.ReasonNoMetrics, metricsPort, m.metricsHandler()},
 	} {
-		address, err := serve.Address(s.address, s.usual)
+		address, err := serve.Address(s.address, s.port)
 		if err != nil {
 			return nil, err
 		}
@@ -45,7 +45,7 @@ func (m *monitor) servers() ([]*serve.Server, error) {
 	return list, nil
 }
 
-// serve starts the servers, which run until ctx ends. fail is told of one that cannot run and must.
+// serve starts the servers, which run until ctx ends. It calls fail if one of them fails for good, see HTTP.BindAddressHardFail.
 func (m *monitor) serve(ctx context.Context, running *sync.WaitGroup, fail func(error)) error {
 	servers, err := m.servers()
 	if err != nil {
@@ -73,6 +73,9 @@ func (m *monitor) metricsHandler() http.Handler {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok") })
 	mux.HandleFunc("/proxyMode", func(w http.ResponseWriter, _ *http.Request) { text(w, string(m.mode())) })
 	mux.HandleFunc("/configz", m.serveConfig)
+	if m.flags != nil {
+		mux.HandleFunc("/flagz", serveFlagz(m.flags))
+	}
 	if m.current().HTTP.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -86,12 +89,17 @@ func (m *monitor) metricsHandler() http.Handler {
 func text(w http.ResponseWriter, s string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, s) // a client that is gone needs no answer
+	_, _ = io.WriteString(w, s) // fails if the client is gone
 }
 
-// serveConfig shows the settings as they hold now: kube-proxy's where kube-proxy shows them, and beside them Fairlead's own.
+// serveConfig returns the settings that apply now: kube-proxy's under the same key as in kube-proxy's answer, and Fairlead's own.
 func (m *monitor) serveConfig(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(map[string]any{"kubeproxy.config.k8s.io": m.current().KubeProxy(), "fairlead.dev": m.current().Own()})
+	c := m.current()
+	writeJSON(w, map[string]any{"kubeproxy.config.k8s.io": c.KubeProxy(), "fairlead.dev": c.Own()})
+}
+
+func writeJSON(w http.ResponseWriter, value any) {
+	body, err := json.Marshal(value)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -21,8 +21,9 @@ func TestTheMetricsServerAnswers(t *testing.T) {
 		{"the mode in plain text", "/proxyMode", nil, 200, "iptables"},
 		{"the mode that has been switched to", "/proxyMode", func(c *config.Config) { c.Mode = config.ModeIPVS }, 200, "ipvs"},
 		{"the settings", "/configz", func(c *config.Config) { c.ClusterCIDR = "10.0.0.0/8" }, 200, `"clusterCIDR":"10.0.0.0/8"`},
-		{"that it is there", "/healthz", nil, 200, "ok"},
-		{"no profiles unasked", "/debug/pprof/", nil, 404, ""},
+		{"liveness of the server", "/healthz", nil, 200, "ok"},
+		{"no profiles by default", "/debug/pprof/", nil, 404, ""},
+		{"no flags, if there are none", "/flagz", nil, 404, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestProfilesByFlag(t *testing.T) {
 	}
 }
 
-func TestServersAreWhereTheyShallBe(t *testing.T) {
+func TestServersListenAtTheConfiguredAddresses(t *testing.T) {
 	tests := []struct {
 		name             string
 		healthz, metrics string
@@ -59,7 +60,7 @@ func TestServersAreWhereTheyShallBe(t *testing.T) {
 	}{
 		{"by default", "0.0.0.0:10256", "127.0.0.1:10249", []string{":10256", "127.0.0.1:10249"}},
 		{"none, if both are empty", "", "", nil},
-		{"with kube-proxy's ports, where there is none", "::", "::1", []string{":10256", "[::1]:10249"}},
+		{"with the default ports, if there is none", "::", "::1", []string{":10256", "[::1]:10249"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -26,12 +26,12 @@ func newSource(logger klog.Logger, c *config.Config, nodeName string, m *monitor
 	r.Wrap(func(next http.RoundTripper) http.RoundTripper { return source.Reach(logger, m.metrics.Client(next)) })
 	client, err := kubernetes.NewForConfig(r)
 	if err != nil {
-		return nil, fmt.Errorf("use the API server at %s: %w", r.Host, err)
+		return nil, fmt.Errorf("create a client for the API server at %s: %w", r.Host, err)
 	}
 	return &source.APIServer{Client: client, NodeName: nodeName, OwnNode: m.health.SetNode}, nil
 }
 
-// newREST returns how the API server is reached.
+// newREST returns the configuration of the connection to the API server.
 func newREST(c *config.Config) (*rest.Config, error) {
 	r, err := reach(c)
 	if err != nil {
@@ -49,23 +49,23 @@ func newREST(c *config.Config) (*rest.Config, error) {
 	return r, nil
 }
 
-// reach finds the API server: where the settings say, or else as a pod does.
+// reach returns the address and credentials of the API server from the settings, or else from the pod's service account.
 func reach(c *config.Config) (*rest.Config, error) {
 	if c.Kubeconfig == "" && c.Master == "" {
 		r, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("find the API server as a pod does; give --kubeconfig (clientConnection.kubeconfig in a file), or --manifests to go without one: %w", err)
+			return nil, fmt.Errorf("connect to the API server as a pod: %w; set --kubeconfig (clientConnection.kubeconfig in a file), or --manifests to run without an API server", err)
 		}
 		return r, nil
 	}
 	if c.Kubeconfig != "" {
 		if _, err := os.Stat(c.Kubeconfig); err != nil {
-			return nil, fmt.Errorf("%s: the kubeconfig cannot be read; it has to say how to reach the API server: %w", c.Named("kubeconfig"), err)
+			return nil, fmt.Errorf("%s: read the kubeconfig: %w; correct the path, or create it with the address and credentials of the API server", c.Named("kubeconfig"), err)
 		}
 	}
 	r, err := clientcmd.BuildConfigFromFlags(c.Master, c.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("%s: the kubeconfig %q is of no use: %w", c.Named("kubeconfig"), c.Kubeconfig, err)
+		return nil, fmt.Errorf("%s: invalid kubeconfig %q: %w", c.Named("kubeconfig"), c.Kubeconfig, err)
 	}
 	return r, nil
 }

@@ -24,8 +24,8 @@ func TestAnAPIServerThatCannotBeFoundIsSaidClearly(t *testing.T) {
 	}{
 		{"none given, outside of a cluster", "", []string{"--kubeconfig", "clientConnection.kubeconfig", "--manifests"}},
 		{"no such file", "/nowhere/kubeconfig", []string{"--kubeconfig: ", "/nowhere/kubeconfig", "no such file"}},
-		{"no kubeconfig at all", write("nonsense\n"), []string{"--kubeconfig: ", "of no use"}},
-		{"an empty one", write(""), []string{"--kubeconfig: ", "of no use"}},
+		{"no kubeconfig at all", write("nonsense\n"), []string{"--kubeconfig: ", "invalid kubeconfig"}},
+		{"an empty one", write(""), []string{"--kubeconfig: ", "invalid kubeconfig"}},
 		{"a context that there is not", write("apiVersion: v1\nkind: Config\ncurrent-context: other\n"), []string{"--kubeconfig: ", "other"}},
 	}
 	for _, test := range tests {

@@ -9,16 +9,15 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-// takeOver removes what a stopped kube-proxy has left in one family, once Fairlead serves; it is nobody where the settings say not to. Event
-// tells the node's operator.
-func takeOver(c *config.Config, family service.Family, event func(reason, message string)) []proxier.Follower {
+// takeOver returns the post-sync hook that removes what a stopped kube-proxy has left in one family, or nothing if it is turned off.
+// event sends an event about the node.
+func takeOver(c *config.Settings, family service.Family, event func(reason, message string)) []proxier.Follower {
 	if !c.TakeOver {
 		return nil
 	}
-	excluded, err := c.IPVS.Excluded()
-	if err != nil { // in iptables mode, which does not check the settings of the other
-		klog.Background().Error(err, "What kube-proxy has left stays, as it is not known which virtual servers to leave alone; correct ipvs.excludeCIDRs")
+	if c.ExcludedErr != nil {
+		klog.Background().Error(c.ExcludedErr, "Not removing what kube-proxy has left, as the virtual servers to keep are not known; correct the ranges", "setting", c.Named("ipvs-exclude-cidrs"))
 		return nil
 	}
-	return []proxier.Follower{kubeproxy.NewTakeOver(kubeproxy.Options{Family: family, Excluded: excluded, Event: event})}
+	return []proxier.Follower{kubeproxy.NewTakeOver(kubeproxy.Options{Family: family, Excluded: c.Excluded, Event: event})}
 }

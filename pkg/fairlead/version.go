@@ -5,7 +5,7 @@ import "runtime/debug"
 // release is set when a release is built (-ldflags "-X github.com/fairlead/fairlead/pkg/fairlead.release=v1.2.3").
 var release string
 
-// Version is the release, or what the Go toolchain knows of the sources.
+// Version returns the release, or the commit for a build that is not a release.
 func Version() string {
 	if release != "" {
 		return release

@@ -1,0 +1,85 @@
+package fairlead
+
+import (
+	"context"
+	"net"
+
+	"k8s.io/klog/v2"
+
+	"github.com/fairlead/fairlead/pkg/config"
+	"github.com/fairlead/fairlead/pkg/ipvs"
+	"github.com/fairlead/fairlead/pkg/node"
+	"github.com/fairlead/fairlead/pkg/xtables"
+)
+
+// chooseMode resolves mode auto, and logs the mode and the reason in one line. It returns all other configurations unchanged.
+func chooseMode(ctx context.Context, c *config.Config) *config.Config {
+	if c.Mode != config.ModeAuto {
+		return c
+	}
+	mode, reason := serving(ctx, c).mode(ipvs.Probe)
+	klog.FromContext(ctx).Info("Chose the mode", "mode", mode, "reason", reason)
+	return withMode(c, mode)
+}
+
+func withMode(c *config.Config, mode config.Mode) *config.Config {
+	copied := *c
+	copied.Mode = mode
+	return &copied
+}
+
+// evidence tells which mode serves on this node.
+type evidence struct {
+	iptables, ipvs bool  // chains of Fairlead's in that mode
+	kubeProxyIPVS  bool  // the interface of kube-proxy's IPVS mode
+	err            error // from reading the rules
+}
+
+// mode returns a mode and the reason to choose it: the mode that serves goes on, so that a restart is not a switch, and everything else
+// is served in iptables mode, kube-proxy's default. IPVS mode needs what iptables mode needs, and IPVS, which probe checks.
+func (e evidence) mode(probe func() error) (config.Mode, string) {
+	var serves string
+	switch {
+	case e.iptables: // even with chains of IPVS mode: these stay while its connections drain
+		return config.ModeIPTables, "Fairlead already serves in iptables mode on this node"
+	case e.ipvs:
+		serves = "Fairlead already serves in ipvs mode on this node"
+	case e.kubeProxyIPVS:
+		serves = "kube-proxy has served in ipvs mode on this node (interface " + kubeProxyInterface + ")"
+	case e.err != nil:
+		return config.ModeIPTables, "it is the default, and the rules on this node cannot be read: " + e.err.Error()
+	default:
+		return config.ModeIPTables, "it is the default, and nothing serves in ipvs mode on this node"
+	}
+	if err := probe(); err != nil {
+		return config.ModeIPTables, serves + ", but now: " + err.Error()
+	}
+	return config.ModeIPVS, serves
+}
+
+const (
+	// iptablesPrefix starts the names of the chains of iptables mode.
+	iptablesPrefix = "FL-"
+	// kubeProxyInterface has all virtual IPs as its addresses in kube-proxy's IPVS mode.
+	kubeProxyInterface = "kube-ipvs0"
+)
+
+// serving looks for the modes that serve on this node, in both IP families.
+func serving(ctx context.Context, c *config.Config) (e evidence) {
+	for _, family := range node.Families() {
+		for prefix, found := range map[string]*bool{iptablesPrefix: &e.iptables, ipvs.ChainPrefix: &e.ipvs} {
+			rules := xtables.New(xtables.Options{Family: family, Variant: xtables.Variant(c.IPTables.Variant), Owner: xtables.Owner{
+				Prefix: prefix,
+				Ours:   func(string) bool { return true },
+			}})
+			if err := rules.Read(ctx); err != nil {
+				e.err = err
+				continue
+			}
+			*found = *found || len(rules.Held("nat")) > 0
+		}
+	}
+	_, err := net.InterfaceByName(kubeProxyInterface)
+	e.kubeProxyIPVS = err == nil
+	return e
+}
