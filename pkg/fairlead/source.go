@@ -23,7 +23,7 @@ func newSource(logger klog.Logger, c *config.Config, nodeName string, m *monitor
 	if err != nil {
 		return nil, err
 	}
-	r.Wrap(func(next http.RoundTripper) http.RoundTripper { return source.Reach(logger, m.metrics.Client(next)) })
+	r.Wrap(func(next http.RoundTripper) http.RoundTripper { return source.Reach(logger, next) })
 	client, err := kubernetes.NewForConfig(r)
 	if err != nil {
 		return nil, fmt.Errorf("create a client for the API server at %s: %w", r.Host, err)
