@@ -31,6 +31,9 @@ func (k *still) Delete(xtables.Jump) error                    { return nil }
 func (k *still) Has(xtables.Jump) (bool, error)               { return true, nil }
 func (k *still) Stamp(context.Context) (xtables.Stamp, error) { return xtables.Stamp{}, nil }
 func (k *still) Save(_ context.Context, out io.Writer) error  { _, err := out.Write(k.held); return err }
+func (k *still) SaveCounters(ctx context.Context, out io.Writer) error {
+	return k.Save(ctx, out)
+}
 func (k *still) Restore(_ context.Context, text []byte) error { k.restored += len(text); return nil }
 func (k *still) open(context.Context, service.Family, xtables.Variant) (xtables.Kernel, error) {
 	return k, nil

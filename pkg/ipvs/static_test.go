@@ -21,13 +21,14 @@ type sheet struct {
 	random   bool
 }
 
-func (s *sheet) Variant() xtables.Variant                     { return xtables.NFT }
-func (s *sheet) Stamp(context.Context) (xtables.Stamp, error) { return xtables.Stamp{}, nil }
-func (s *sheet) RandomFully() bool                            { return s.random }
-func (s *sheet) Save(context.Context, io.Writer) error        { return nil }
-func (s *sheet) Delete(xtables.Jump) error                    { return nil }
-func (s *sheet) Has(xtables.Jump) (bool, error)               { return true, nil }
-func (s *sheet) Restore(_ context.Context, b []byte) error    { s.restored.Write(b); return nil }
+func (s *sheet) Variant() xtables.Variant                      { return xtables.NFT }
+func (s *sheet) Stamp(context.Context) (xtables.Stamp, error)  { return xtables.Stamp{}, nil }
+func (s *sheet) RandomFully() bool                             { return s.random }
+func (s *sheet) Save(context.Context, io.Writer) error         { return nil }
+func (s *sheet) SaveCounters(context.Context, io.Writer) error { return nil }
+func (s *sheet) Delete(xtables.Jump) error                     { return nil }
+func (s *sheet) Has(xtables.Jump) (bool, error)                { return true, nil }
+func (s *sheet) Restore(_ context.Context, b []byte) error     { s.restored.Write(b); return nil }
 
 // rendered is what a node writes into an empty packet filter.
 func rendered(t *testing.T, options Options, table *service.Table, random bool) string {

@@ -18,6 +18,8 @@ type Kernel interface {
 	Stamp(ctx context.Context) (Stamp, error)
 	// Save writes all rules of all tables, as iptables-save prints them, to out.
 	Save(ctx context.Context, out io.Writer) error
+	// SaveCounters is Save with the counters of each rule before it: "[packets:bytes] -A ...".
+	SaveCounters(ctx context.Context, out io.Writer) error
 	// Restore applies text, as iptables-restore --noflush does. Each table in it changes at once or not at all.
 	Restore(ctx context.Context, text []byte) error
 	// Has reports whether a jump is there. It costs little, however many rules there are.

@@ -22,6 +22,8 @@ type Owner struct {
 	// Before begins the names of another owner's chains. A built-in chain may lead to those only after it has led to this owner's.
 	// Empty: it does not matter.
 	Before string
+	// Counted begins the names of those of the owner's chains whose packets are counted; see Ruleset.Packets. Empty: none are.
+	Counted string
 }
 
 // Options are the settings of a Ruleset.
@@ -46,6 +48,7 @@ type Ruleset struct {
 
 	written map[string]checksums // by table; nil where it is not known
 	counts  counts
+	packets packets
 	found   *saved              // what Read found; nil once the jumps are as they should be
 	stuck   map[string]struct{} // chains that could not be removed, and have been named
 	alone   bool                // the other variant has been looked at
@@ -56,6 +59,10 @@ type Ruleset struct {
 // missing, every call says so until somebody installs them.
 func New(o Options) *Ruleset {
 	r := &Ruleset{family: o.Family, variant: o.Variant, owner: o.Owner, open: o.Open, stuck: map[string]struct{}{}}
+	r.watch.budget = budget
+	if r.owner.Counted != "" {
+		r.watch.budget = countBudget
+	}
 	if r.open == nil {
 		r.open = Open
 	}
@@ -94,6 +101,7 @@ func (r *Ruleset) Read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.packets.read(have.packets)
 		r.found, r.written = have, have.chains
 		r.counts.read(have.chains)
 		return nil

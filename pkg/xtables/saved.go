@@ -16,6 +16,8 @@ type saved struct {
 	chains map[string]checksums // by table
 	jumps  []Jump               // every rule outside of its chains that leads to one of them
 	late   []Jump               // those of the jumps that come after one into the chains that the owner goes before
+	// packets has how many packets the first rule of each counted chain has matched; see Owner.Counted.
+	packets map[string]uint64
 }
 
 // hasJump reports whether the kernel has a jump just as we write it.
@@ -60,7 +62,11 @@ func readOnce(ctx context.Context, k Kernel, o Owner) (*saved, error) {
 		done <- result{have, err}
 	}()
 	// Not the other way round: a program started from another thread might run in another network namespace than the caller.
-	err := k.Save(ctx, in)
+	save := k.Save
+	if o.Counted != "" {
+		save = k.SaveCounters
+	}
+	err := save(ctx, in)
 	in.CloseWithError(err)
 	have := <-done
 	if err := cmp.Or(err, have.error); err != nil {
@@ -112,6 +118,10 @@ func (r *reader) line(line []byte) {
 		}
 	case bytes.HasPrefix(line, []byte("-A ")):
 		r.rule(line)
+	case bytes.HasPrefix(line, []byte("[")):
+		rule, packets := cutCounters(line)
+		r.count(rule, packets)
+		r.rule(rule)
 	}
 }
 

@@ -26,6 +26,9 @@ const (
 	// budget is how long one call of Verify reads, on average: at the usual sync period of 30 s, a third of a percent of one CPU,
 	// however often others change their rules. Whatever changes after a quiet time is looked at by the next call, and a flush by each.
 	budget = 100 * time.Millisecond
+	// countBudget is the same where packets are counted, which is asked for and is worth more: without it, the counts of a large cluster
+	// would be many minutes old.
+	countBudget = 500 * time.Millisecond
 	// fullPeriod is how often everything is read although the stamp is the same, where that proves little.
 	fullPeriod = 10 * time.Minute
 	// fullShare bounds what that costs, as a part of one CPU: one in so many.
@@ -37,6 +40,7 @@ type watch struct {
 	stamp  Stamp // of what the Ruleset believes; unwatched where that is not known
 	read   time.Time
 	cost   time.Duration // of the last reading
+	budget time.Duration // how long one call of Verify reads, on average
 	credit time.Duration // how long Verify may read
 }
 
@@ -101,10 +105,10 @@ func processorTime() time.Duration {
 
 // due reports whether Verify has a reason to read the kernel now, and whether it may already do so.
 func (w *watch) due(ctx context.Context, k Kernel) (due, may bool) {
-	w.credit = min(w.credit+budget, budget)
+	w.credit = min(w.credit+w.budget, w.budget)
 	now := current(ctx, k)
 	if now.Text != "" && now.Text == w.stamp.Text && (k.Variant() == NFT || time.Since(w.read) < max(fullPeriod, fullShare*w.cost)) {
-		return false, false
+		return false, w.credit > 0
 	}
 	return true, w.credit > 0
 }

@@ -93,8 +93,13 @@ func (t *tool) Stamp(context.Context) (Stamp, error) {
 }
 
 // Save implements Kernel.
-func (t *tool) Save(ctx context.Context, out io.Writer) error {
-	cmd := exec.CommandContext(ctx, t.save)
+func (t *tool) Save(ctx context.Context, out io.Writer) error { return t.print(ctx, out) }
+
+// SaveCounters implements Kernel.
+func (t *tool) SaveCounters(ctx context.Context, out io.Writer) error { return t.print(ctx, out, "-c") }
+
+func (t *tool) print(ctx context.Context, out io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, t.save, args...)
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = out, &stderr
 	if err := cmd.Run(); err != nil {

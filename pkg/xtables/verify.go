@@ -8,7 +8,8 @@ import (
 )
 
 // Verify compares the kernel's rules with what was last written, and names what differs. It changes none of them, and finds
-// nothing where it is not known what was written: the kernel is read then anyway. The first time, it also removes what an earlier
+// nothing where it is not known what was written: the kernel is read then anyway. It reads no more than its budget allows, and only if the
+// rules may have changed, or packets are counted. The first time, it also removes what an earlier
 // Fairlead has left in the variant that is not used.
 func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	if r.written == nil {
@@ -16,7 +17,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	}
 	r.leaveOther(ctx)
 	switch due, may := r.watch.due(ctx, r.kernel); {
-	case !due:
+	case !due && !(may && r.owner.Counted != ""):
 		return nil, nil
 	case !may:
 		return r.unhooked()
@@ -30,6 +31,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.packets.read(have.packets)
 	for _, table := range eitherTable(r.written, have.chains) {
 		drift = append(drift, compareChains(table, r.written[table], have.chains[table])...)
 	}

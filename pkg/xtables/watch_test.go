@@ -26,6 +26,11 @@ func (c *counting) Save(ctx context.Context, out io.Writer) error {
 	return c.Kernel.Save(ctx, out)
 }
 
+func (c *counting) SaveCounters(ctx context.Context, out io.Writer) error {
+	c.saves++
+	return c.Kernel.SaveCounters(ctx, out)
+}
+
 func (c *counting) Restore(ctx context.Context, text []byte) error {
 	if c.interfere != nil {
 		c.interfere()

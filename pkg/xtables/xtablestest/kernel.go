@@ -22,6 +22,7 @@ type Kernel struct {
 	Saves    int             // how often it was read
 	Restores [][]byte        // the text of each restore that it took
 	Fail     int             // how many restores fail from here on
+	Packets  map[string]int  // how many packets the rules of each chain have matched
 
 	commits int
 }
@@ -69,6 +70,21 @@ func (k *Kernel) Save(_ context.Context, out io.Writer) error {
 	k.Saves++
 	_, err := k.Rules.WriteTo(out)
 	return err
+}
+
+// SaveCounters implements xtables.Kernel. Each rule has matched as many packets as Packets says of its chain.
+func (k *Kernel) SaveCounters(_ context.Context, out io.Writer) error {
+	k.Saves++
+	for line := range strings.Lines(k.Rules.String()) {
+		if rule, ok := strings.CutPrefix(line, "-A "); ok {
+			chain, _, _ := strings.Cut(strings.TrimSpace(rule), " ")
+			line = fmt.Sprintf("[%d:%d] %s", k.Packets[chain], 60*k.Packets[chain], line)
+		}
+		if _, err := io.WriteString(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Restore implements xtables.Kernel.
