@@ -16,6 +16,8 @@ type Options struct {
 	MasqueradeBit int
 	// DropInvalid drops forwarded packets that conntrack finds INVALID.
 	DropInvalid bool
+	// Counters: the connections of each service port are counted; see TakeTraffic.
+	Counters bool
 	// Before begins the names of the chains of a mode that does not give its new connections away when it is drained: built-in chains
 	// lead to ours before they lead to those, whatever order a process that ended in the middle of a switch has left. Empty: there
 	// is none.
@@ -39,14 +41,13 @@ type Backend struct {
 func New(options Options) *Backend { return newBackend(options, xtables.Open) }
 
 func newBackend(options Options, open xtables.Opener) *Backend {
+	owner := xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps, Before: options.Before}
+	if options.Counters {
+		owner.Counted = prefixCount
+	}
 	return &Backend{
-		rules: xtables.New(xtables.Options{
-			Family:  options.Family,
-			Variant: options.Variant,
-			Owner:   xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps, Before: options.Before},
-			Open:    open,
-		}),
-		layout: layout{family: options.Family, mark: 1 << options.MasqueradeBit, dropInvalid: options.DropInvalid},
+		rules:  xtables.New(xtables.Options{Family: options.Family, Variant: options.Variant, Owner: owner, Open: open}),
+		layout: layout{family: options.Family, mark: 1 << options.MasqueradeBit, dropInvalid: options.DropInvalid, counters: options.Counters},
 	}
 }
 

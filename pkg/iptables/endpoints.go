@@ -48,13 +48,14 @@ type choice struct {
 }
 
 // pool renders the chain of the given kind that sends to endpoints of a port, children first. There is none without endpoints.
-func pool(kind string, p *service.Port, endpoints []service.Endpoint) []xtables.Chain {
+func (l layout) pool(kind string, p *service.Port, endpoints []service.Endpoint) []xtables.Chain {
 	if len(endpoints) == 0 {
 		return nil
 	}
 	name := portChain(kind, p.Name)
 	c := choice{port: p, group: prefixGroup + hash(name, hashLength) + "-"}
 	w := xtables.NewChain(name)
+	l.count(w, p)
 	if p.Affinity > 0 {
 		stay(w, p, endpoints)
 	}

@@ -33,6 +33,7 @@ const (
 	prefixExternal     = "FL-E-" // the choice between these two, by client
 	prefixFirewall     = "FL-F-" // who is admitted to a load-balancer IP of one
 	prefixGroup        = "FL-G-" // a part of the endpoints of one
+	prefixCount        = "FL-K-" // counts the connections of one
 	prefixAffinity     = "FL-A-" // one endpoint that clients stay with
 	prefixClusterTree  = "FL-C-"
 	prefixExternalTree = "FL-X-"
@@ -44,7 +45,7 @@ const (
 
 // ours matches the names of the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
 var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
-	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEF]-.*-[A-Z2-7]{11}|A-[A-Z2-7]{11}-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|` +
+	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFK]-.*-[A-Z2-7]{11}|A-[A-Z2-7]{11}-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|` +
 	`[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}))$`)
 
 // hashLength is how long the hash is that tells service ports apart in chain names. 55 bits: among 50,000 ports two are the same

@@ -7,18 +7,22 @@ import (
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
-// portChains renders the chains of one service port, children first. A port that nothing leads to, or that leads nowhere, has none,
-// nor has one that is not there.
+// portChains renders the chains of one service port, children first. A port that nothing leads to, or that leads nowhere, has none
+// (but for the one that counts), nor has one that is not there.
 func (l layout) portChains(t *service.Table, p *service.Port) []xtables.Chain {
-	if p == nil || len(p.Frontends) == 0 || unserved(p) {
+	if p == nil || len(p.Frontends) == 0 {
 		return nil
 	}
-	chains := affinityChains(p)
+	chains := l.countChains(p)
+	if unserved(p) {
+		return chains
+	}
+	chains = append(chains, affinityChains(p)...)
 	if leads(p, service.Cluster, service.NodeForOutsiders) {
-		chains = append(chains, pool(prefixService, p, p.Endpoints)...)
+		chains = append(chains, l.pool(prefixService, p, p.Endpoints)...)
 	}
 	if leads(p, service.Node, service.NodeForOutsiders) {
-		chains = append(chains, pool(prefixLocal, p, p.Local)...)
+		chains = append(chains, l.pool(prefixLocal, p, p.Local)...)
 	}
 	if leads(p, service.NodeForOutsiders) {
 		chains = append(chains, l.externalChain(t, p))

@@ -25,8 +25,8 @@ type layout struct {
 	family     service.Family
 	mark       uint32 // the bit of the packet mark that asks for masquerading
 	randomPort bool   // MASQUERADE knows --random-fully
-	// dropInvalid: see Options.DropInvalid.
-	dropInvalid bool
+	// dropInvalid and counters: see Options.
+	dropInvalid, counters bool
 }
 
 func (l layout) setMark() string { return fmt.Sprintf("-j MARK --set-xmark %#x/%#x", l.mark, l.mark) }
