@@ -306,6 +306,7 @@ func (b *Backend) removeServer(k key) error {
 	}
 	delete(b.held.servers, k)
 	delete(b.draining, k)
+	b.traffic.forget(k)
 	return nil
 }
 

@@ -31,6 +31,8 @@ type Options struct {
 	Excluded []netip.Prefix
 	// StrictARP makes the node answer ARP only on the interface that has the address.
 	StrictARP bool
+	// Counters: the traffic of each service port is counted; see TakeTraffic.
+	Counters bool
 	// Timeouts of the kernel's connections; 0: as they are.
 	TCPTimeout, TCPFinTimeout, UDPTimeout time.Duration
 	// Events tells a Service's owner what is wrong; nil: nobody is told.
@@ -89,6 +91,8 @@ type Backend struct {
 	told   map[types.NamespacedName]map[string]struct{} // what the owners of Services have been told
 	round  []check                                      // what the current round of Verify has left to do
 	credit time.Duration                                // how long Verify may look at it
+
+	traffic traffic
 }
 
 // held is what the kernel holds of ours.
@@ -128,7 +132,7 @@ func newKernel(o Options) kernel {
 }
 
 func newBackend(options Options, k kernel) *Backend {
-	return &Backend{options: options, kernel: k, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]map[string]struct{}{}}
+	return &Backend{options: options, kernel: k, traffic: traffic{off: !options.Counters}, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]map[string]struct{}{}}
 }
 
 // Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,

@@ -24,6 +24,8 @@ type fake struct {
 	ruled   bool
 	chains  map[string][]xtables.Chain
 	damaged []string // what rules.Verify finds, until the next Replace
+	// counts is what virtual servers have counted.
+	counts map[key]statistics
 	// conns are those that IPVS remembers.
 	conns []connection
 
@@ -140,6 +142,8 @@ func (f fakeServers) UDPTimeout() (time.Duration, error) {
 }
 
 func (f fakeServers) Close() {}
+
+func (f fakeServers) Statistics() map[key]statistics { return f.counts }
 
 func (f fakeServers) List() (list []virtualServer, err error) {
 	err = f.read(func() error {

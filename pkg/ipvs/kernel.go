@@ -60,6 +60,8 @@ const (
 type servers interface {
 	// List returns all virtual servers with an address, whoever made them.
 	List() ([]virtualServer, error)
+	// Statistics has what the kernel has counted, as of the last List.
+	Statistics() map[key]statistics
 	// Add fails with errExists or errNoScheduler, the others with errNotFound, and Update with errNoScheduler too.
 	Add(s virtualServer) error
 	Update(s virtualServer) error

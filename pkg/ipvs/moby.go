@@ -19,6 +19,7 @@ import (
 type kernelServers struct {
 	family service.Family
 	handle *moby.Handle // nil: not open
+	counts map[key]statistics
 }
 
 // newServers returns the virtual servers of a family. It touches nothing before its first use.
@@ -87,6 +88,7 @@ func (k *kernelServers) List() ([]virtualServer, error) {
 		return nil, fmt.Errorf("list virtual servers: %w", err)
 	}
 	var list []virtualServer
+	k.counts = make(map[key]statistics, len(found))
 	for _, s := range found {
 		addr, ok := netip.AddrFromSlice(s.Address)
 		if s.FWMark != 0 || int(s.AddressFamily) != rtnl.Family(k.family) || !ok {
@@ -98,9 +100,13 @@ func (k *kernelServers) List() ([]virtualServer, error) {
 			flags:     s.Flags &^ flagHashed,
 			timeout:   time.Duration(s.Timeout) * time.Second,
 		})
+		k.counts[list[len(list)-1].key] = statisticsOf(s.Stats)
 	}
 	return list, nil
 }
+
+// Statistics implements servers.
+func (k *kernelServers) Statistics() map[key]statistics { return k.counts }
 
 func (k *kernelServers) Add(s virtualServer) error {
 	err := k.do(func(h *moby.Handle) error { return h.NewService(k.full(s)) })

@@ -182,6 +182,9 @@ func (b *Backend) ensure(ctx context.Context, k key, w *wish) error {
 func (b *Backend) add(w *wish, want virtualServer) (*heldServer, error) {
 	want, err := b.choosing(w, want, b.kernel.servers.Add)
 	h := &heldServer{virtualServer: want}
+	if err == nil {
+		b.traffic.forget(want.key)
+	}
 	if errors.Is(err, errExists) {
 		if want, err = b.choosing(w, want, b.kernel.servers.Update); err == nil {
 			h.virtualServer = want

@@ -110,6 +110,7 @@ func (b *Backend) read(wanted map[key]struct{}) error {
 		sortReal(endpoints)
 		b.held.servers[s.key] = &heldServer{virtualServer: s, real: endpoints}
 	}
+	b.traffic.begin(b.kernel.servers.Statistics())
 	return nil
 }
 

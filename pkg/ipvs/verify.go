@@ -109,6 +109,7 @@ func (b *Backend) verifyServers(context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.traffic.read(b.kernel.servers.Statistics(), b.portAt)
 	var drift []string
 	seen := map[key]struct{}{}
 	for _, s := range list {
