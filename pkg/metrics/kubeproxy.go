@@ -62,11 +62,13 @@ func newProxyMetrics() proxyMetrics {
 	}
 }
 
-func (p *proxyMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{
-		p.sync, p.full, p.partial, p.last, p.lastQueued, p.programming, p.endpointsPending, p.endpointsTotal, p.servicesPending,
-		p.servicesTotal, p.restoreFailures, p.partFailures, p.rules, p.rulesLast, p.healthz, p.livez, p.flows, p.flowsDeleted,
-	}
+// registerProxyMetrics registers what kube-proxy does, for each mode as kube-proxy does in RegisterMetrics.
+func (m *Metrics) registerProxyMetrics() {
+	p := &m.proxy
+	m.registry.MustRegister(p.sync, p.last, p.lastQueued, p.programming, p.endpointsPending, p.endpointsTotal, p.servicesPending, p.servicesTotal,
+		p.healthz, p.livez)
+	m.registerIn([]string{modeIPTables}, p.full, p.partial, p.partFailures, p.rules, p.rulesLast)
+	m.registerIn([]string{modeIPTables, modeIPVS}, p.restoreFailures, p.flows, p.flowsDeleted)
 }
 
 // programmingBuckets are fine at first and end at five minutes.

@@ -3,9 +3,12 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,7 +22,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	proxy    proxyMetrics
 	own      ownMetrics
-	client   clientMetrics
+	mode     atomic.Pointer[string] // that forwards
 
 	mu     sync.Mutex
 	tables map[service.Family]*observer
@@ -28,20 +31,29 @@ type Metrics struct {
 // New returns Metrics that say this version.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), tables: map[service.Family]*observer{}}
-	m.proxy, m.own, m.client = newProxyMetrics(), newOwnMetrics(), newClientMetrics()
+	m.proxy, m.own = newProxyMetrics(), newOwnMetrics()
+	m.SetMode("")
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.registry.MustRegister(m.proxy.all()...)
+	m.registerProxyMetrics()
 	m.registry.MustRegister(m.own.all()...)
-	m.registry.MustRegister(m.client.all()...)
-	m.registry.MustRegister(&tables{m})
+	m.registry.MustRegister(&tables{m}, &traffic{m})
 	m.own.build.WithLabelValues(version, runtime.Version()).Set(1)
 	return m
 }
 
 // Gatherer gives all metrics to programs that serve them by themselves.
-func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+func (m *Metrics) Gatherer() prometheus.Gatherer {
+	return prometheus.Gatherers{m.registry, restClient{}}
+}
+
+// observers are those of the families that there are.
+func (m *Metrics) observers() []*observer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.tables))
+}
 
 // Handler serves all metrics.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(m.Gatherer(), promhttp.HandlerOpts{})
 }

@@ -3,7 +3,9 @@ package metrics_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"slices"
@@ -14,6 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/fairlead/fairlead/pkg/metrics"
 	"github.com/fairlead/fairlead/pkg/proxier"
@@ -55,28 +61,46 @@ func used(t *testing.T) *metrics.Metrics {
 		Table: table(), Written: true, Full: true, Took: 20 * time.Millisecond, Services: 1, Endpoints: 1,
 		Rules: map[string]int{"nat": 30}, RulesWritten: map[string]int{"nat": 7}, Delays: []time.Duration{300 * time.Millisecond},
 	})
-	o.Repaired([]string{"one", "two"})
+	o.Repaired([]string{"nat FL-SERVICES: the chain is gone", "virtual server 10.96.0.1,tcp:80 is gone"})
+	o.Took(proxier.PhaseWrite, 20*time.Millisecond)
+	o.Traffic(service.TrafficCounts{Packets: true, Ports: map[service.PortName]service.Traffic{
+		{Namespace: "default", Name: "a", Port: "1", Protocol: service.TCP}: {Connections: 5, PacketsIn: 50, PacketsOut: 40, BytesIn: 5000, BytesOut: 40000},
+	}})
 	m.Healthz(http.StatusOK)
 	m.Livez(http.StatusServiceUnavailable)
 	m.Flows(service.IPv4)(time.Millisecond, 3)
-	m.SetMode("iptables")
 	m.Switched("ipvs", nil)
 	m.Switched("iptables", errors.New("no"))
 	m.Event("DriftRepaired")
-	request, err := http.NewRequest(http.MethodGet, "https://apiserver/api/v1/services", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer, err := m.Client(refusing{}).RoundTrip(request); err == nil {
-		answer.Body.Close()
-		t.Fatal("no error")
-	}
+	m.SetMode("iptables")
+	ask(t)
 	return m
 }
 
-type refusing struct{}
-
-func (refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }
+// ask has client-go send a request that is asked to be sent again.
+func ask(t *testing.T) {
+	t.Helper()
+	refused := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !refused {
+			refused = true
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","namespace":"default"}}`)
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	if _, err := client.CoreV1().Services("default").Create(t.Context(), svc, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // claimed are the lines of the file that lists what kube-proxy has, by name.
 func claimed(t *testing.T) map[string]string {
@@ -160,15 +184,15 @@ func TestEverythingIsCounted(t *testing.T) {
 		"kubeproxy_proxy_healthz_total":                                      `{code="200"} 1`,
 		"kubeproxy_sync_proxy_rules_iptables_restore_failures_total":         `{ip_family="IPv4"} 1`,
 		"kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total": `{ip_family="IPv4"} 1`,
-		"fairlead_services":             `{ip_family="IPv4"} 3`,
-		"fairlead_service_ports":        `{ip_family="IPv4"} 4`,
-		"fairlead_endpoints":            `{ip_family="IPv4"} 6`,
-		"fairlead_behind_seconds":       `{ip_family="IPv4"} 0`,
-		"fairlead_synced":               `{ip_family="IPv4"} 1`,
-		"fairlead_drift_repaired_total": `{ip_family="IPv4"} 2`,
-		"fairlead_mode":                 `{mode="ipvs"} 1`,
-		"fairlead_mode_switches_total":  `{result="done",to="ipvs"} 1;{result="failed",to="iptables"} 1`,
-		"rest_client_requests_total":    `{code="<error>",host="apiserver",method="GET"} 1`,
+		"fairlead_services":       `{ip_family="IPv4"} 3`,
+		"fairlead_service_ports":  `{ip_family="IPv4"} 4`,
+		"fairlead_endpoints":      `{ip_family="IPv4"} 6`,
+		"fairlead_behind_seconds": `{ip_family="IPv4"} 0`,
+		"fairlead_synced":         `{ip_family="IPv4"} 1`,
+		"fairlead_drift_repaired_total": `{ip_family="IPv4",kind="chain"} 1;{ip_family="IPv4",kind="jump"} 0;{ip_family="IPv4",kind="real_servers"} 0;` +
+			`{ip_family="IPv4",kind="route"} 0;{ip_family="IPv4",kind="routing_rule"} 0;{ip_family="IPv4",kind="set"} 0;{ip_family="IPv4",kind="virtual_server"} 1`,
+		"fairlead_mode":                `{mode="iptables"} 1`,
+		"fairlead_mode_switches_total": `{result="done",to="ipvs"} 1;{result="failed",to="iptables"} 1`,
 	} {
 		text := "# "
 		for series := range strings.SplitSeq(want, ";") {
@@ -179,6 +203,27 @@ func TestEverythingIsCounted(t *testing.T) {
 		}
 		if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(header(t, m, name)+text[2:]+"\n"), name); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestEachModeHasTheMetricsOfKubeProxysMode compares with what kube-proxy 1.36.3 registers (RegisterMetrics in pkg/proxy/metrics).
+func TestEachModeHasTheMetricsOfKubeProxysMode(t *testing.T) {
+	const ofBoth, ofIPTables = "restore_failures conntrack_reconciler_sync conntrack_reconciler_deleted", "full_proxy partial_proxy partial_restore rules_iptables_total rules_iptables_last"
+	for mode, want := range map[string][]string{"iptables": strings.Fields(ofBoth + " " + ofIPTables), "ipvs": strings.Fields(ofBoth)} {
+		m := used(t)
+		m.SetMode(mode)
+		families, err := m.Gatherer().Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Fields(ofBoth + " " + ofIPTables) {
+			has := slices.ContainsFunc(families, func(f *dto.MetricFamily) bool {
+				return strings.HasPrefix(f.GetName(), "kubeproxy_") && strings.Contains(strings.ReplaceAll(f.GetName(), "iptables_partial", "partial"), part)
+			})
+			if has != slices.Contains(want, part) {
+				t.Errorf("%s mode: a metric with %q in its name: %v", mode, part, has)
+			}
 		}
 	}
 }

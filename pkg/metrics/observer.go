@@ -18,8 +18,11 @@ type observer struct {
 	family  string
 
 	sync, full, partial, programming prometheus.Observer
+	dirty                            prometheus.Observer
+	phases                           map[proxier.Phase]prometheus.Observer
 	last, lastQueued                 prometheus.Gauge
 	table                            atomic.Pointer[service.Table] // as the kernel holds it
+	traffic                          atomic.Pointer[counted]       // nil: nothing is counted
 	behind                           atomic.Int64                  // since when a sync waits, in nanoseconds; 0: none does
 }
 
@@ -31,12 +34,18 @@ func (m *Metrics) Observer(family service.Family) proxier.Observer {
 		sync: m.proxy.sync.WithLabelValues(f), full: m.proxy.full.WithLabelValues(f), partial: m.proxy.partial.WithLabelValues(f),
 		programming: m.proxy.programming.WithLabelValues(f),
 		last:        m.proxy.last.WithLabelValues(f), lastQueued: m.proxy.lastQueued.WithLabelValues(f),
+		dirty: m.own.dirty.WithLabelValues(f), phases: map[proxier.Phase]prometheus.Observer{},
+	}
+	for _, phase := range proxier.Phases {
+		o.phases[phase] = m.own.phases.WithLabelValues(string(phase), f)
 	}
 	// What is counted is there from the start: where a series begins with its first failure, nobody sees it rise.
 	for _, task := range proxier.Tasks {
 		m.own.failures.WithLabelValues(string(task), f)
 	}
-	m.own.repaired.WithLabelValues(f)
+	for _, k := range driftKinds {
+		m.own.repaired.WithLabelValues(k.kind, f)
+	}
 	m.own.synced.WithLabelValues(f).Set(0)
 	m.proxy.restoreFailures.WithLabelValues(f)
 	m.proxy.partFailures.WithLabelValues(f)
@@ -75,7 +84,10 @@ func (o *observer) Synced(s proxier.Sync) {
 	if !s.Written {
 		return
 	}
-	o.took(s.Full, s.Took)
+	o.wrote(s.Full, s.Took)
+	if !s.Full {
+		o.dirty.Observe(float64(s.Dirty))
+	}
 	o.metrics.own.synced.WithLabelValues(o.family).Set(1)
 	for _, d := range s.Delays {
 		o.programming.Observe(d.Seconds())
@@ -90,7 +102,7 @@ func (o *observer) Synced(s proxier.Sync) {
 	}
 }
 
-func (o *observer) took(full bool, d time.Duration) {
+func (o *observer) wrote(full bool, d time.Duration) {
 	o.sync.Observe(d.Seconds())
 	if full {
 		o.full.Observe(d.Seconds())
@@ -110,7 +122,7 @@ func (o *observer) Failed(f proxier.Failure) {
 	if f.Task != proxier.TaskSync {
 		return
 	}
-	o.took(f.Full, f.Took)
+	o.wrote(f.Full, f.Took)
 	var refused xtables.RestoreError
 	if !errors.As(f.Err, &refused) {
 		return
@@ -121,7 +133,12 @@ func (o *observer) Failed(f proxier.Failure) {
 	}
 }
 
+// Took implements proxier.Observer.
+func (o *observer) Took(phase proxier.Phase, d time.Duration) { o.phases[phase].Observe(d.Seconds()) }
+
 // Repaired implements proxier.Observer.
 func (o *observer) Repaired(drift []string) {
-	o.metrics.own.repaired.WithLabelValues(o.family).Add(float64(len(drift)))
+	for _, difference := range drift {
+		o.metrics.own.repaired.WithLabelValues(DriftKind(difference), o.family).Inc()
+	}
 }

@@ -7,12 +7,13 @@ import (
 // ownMetrics are those that kube-proxy does not have.
 type ownMetrics struct {
 	build    *prometheus.GaugeVec
-	mode     *prometheus.GaugeVec
 	synced   *prometheus.GaugeVec
 	failures *prometheus.CounterVec
 	repaired *prometheus.CounterVec
 	switches *prometheus.CounterVec
 	events   *prometheus.CounterVec
+	phases   *prometheus.HistogramVec
+	dirty    *prometheus.HistogramVec
 }
 
 func newOwnMetrics() ownMetrics {
@@ -24,17 +25,22 @@ func newOwnMetrics() ownMetrics {
 	}
 	return ownMetrics{
 		build:    gauge("build_info", "1, with what Fairlead was built from.", "version", "go_version"),
-		mode:     gauge("mode", "1 for the mode that forwards traffic.", "mode"),
 		synced:   gauge("synced", "1 when all rules have been written once since the start.", labelFamily),
 		failures: counter("failures_total", "What could not be done, and was tried again, by what it was.", "task", labelFamily),
-		repaired: counter("drift_repaired_total", "Parts of the kernel that another program had changed and that were put right.", labelFamily),
+		repaired: counter("drift_repaired_total", "Parts of the kernel that another program had changed and that were put right, by what they were.", "kind", labelFamily),
 		switches: counter("mode_switches_total", "Changes of the mode, by the new mode and what became of it.", "to", "result"),
 		events:   counter("events_total", "Kubernetes events, by reason.", "reason"),
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "fairlead_phase_duration_seconds", Help: "How long the parts of the work took.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
+		}, []string{"phase", labelFamily}),
+		dirty: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "fairlead_sync_dirty_ports", Help: "Service ports that a sync had to look at, where it did not look at all of them.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+		}, []string{labelFamily}),
 	}
 }
 
 func (o *ownMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{o.build, o.mode, o.synced, o.failures, o.repaired, o.switches, o.events}
+	return []prometheus.Collector{o.build, o.synced, o.failures, o.repaired, o.switches, o.events, o.phases, o.dirty}
 }
 
 // Event counts an event.
@@ -42,8 +48,7 @@ func (m *Metrics) Event(reason string) { m.own.events.WithLabelValues(reason).In
 
 // SetMode says which mode forwards traffic from now on.
 func (m *Metrics) SetMode(mode string) {
-	m.own.mode.Reset()
-	m.own.mode.WithLabelValues(mode).Set(1)
+	m.mode.Store(&mode)
 }
 
 // Switched counts a change to another mode. With an error, the old mode goes on.

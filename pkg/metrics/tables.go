@@ -15,6 +15,7 @@ type tables struct{ metrics *Metrics }
 var (
 	noLocalEndpoints = prometheus.NewDesc("kubeproxy_sync_proxy_rules_no_local_endpoints_total",
 		"Service ports with traffic policy Local that have endpoints, but none on this node.", []string{labelPolicy, labelFamily}, nil)
+	modeInfo      = prometheus.NewDesc("fairlead_mode", "1 for the mode that forwards traffic.", []string{"mode"}, nil)
 	serviceCount  = prometheus.NewDesc("fairlead_services", "Services that the kernel forwards.", []string{labelFamily}, nil)
 	portCount     = prometheus.NewDesc("fairlead_service_ports", "Ports of Services that the kernel forwards.", []string{labelFamily}, nil)
 	endpointCount = prometheus.NewDesc("fairlead_endpoints", "Endpoints of all service ports, after topology.", []string{labelFamily}, nil)
@@ -23,16 +24,17 @@ var (
 
 // Describe implements prometheus.Collector.
 func (t *tables) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{noLocalEndpoints, serviceCount, portCount, endpointCount, behindSeconds} {
+	for _, d := range []*prometheus.Desc{modeInfo, noLocalEndpoints, serviceCount, portCount, endpointCount, behindSeconds} {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (t *tables) Collect(out chan<- prometheus.Metric) {
-	t.metrics.mu.Lock()
-	defer t.metrics.mu.Unlock()
-	for _, o := range t.metrics.tables {
+	if mode := *t.metrics.mode.Load(); mode != "" {
+		out <- prometheus.MustNewConstMetric(modeInfo, prometheus.GaugeValue, 1, mode)
+	}
+	for _, o := range t.metrics.observers() {
 		gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append(labels, o.family)...)
 		}

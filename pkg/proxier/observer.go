@@ -17,6 +17,10 @@ type Observer interface {
 	Synced(Sync)
 	// Failed says that something could not be done, and will be tried again.
 	Failed(Failure)
+	// Traffic says what the kernel has counted since the last call.
+	Traffic(service.TrafficCounts)
+	// Took says how long a part of the work took, whether it went well or not.
+	Took(Phase, time.Duration)
 	// Repaired says that another program had changed these parts of the kernel, and that they are as they should be again.
 	Repaired(drift []string)
 }
@@ -30,6 +34,8 @@ type Sync struct {
 	// Full: everything was compared with the kernel, not only what had changed.
 	Full bool
 	Took time.Duration
+	// Dirty is how many service ports this sync had to look at; 0 where it was Full.
+	Dirty int
 	// Rules has how many packet filter rules there are by table, and RulesWritten how many of them this sync wrote; nil where the
 	// Backend does not count them.
 	Rules, RulesWritten map[string]int
@@ -44,6 +50,27 @@ type RuleCounter interface {
 	// RuleCounts has how many there are by table, and how many were written since the last call.
 	RuleCounts() (total, written map[string]int)
 }
+
+// TrafficCounter is a Backend that can count the traffic of service ports.
+type TrafficCounter interface {
+	// TakeTraffic returns what has been counted since the last call, as last read by Sync or Verify, or nil.
+	TakeTraffic() *service.TrafficCounts
+}
+
+// Phase is a part of a Proxier's work.
+type Phase string
+
+// The phases.
+const (
+	PhaseBuild  Phase = "build"  // make a Table out of the objects
+	PhaseWrite  Phase = "write"  // have the Backend write it
+	PhaseFollow Phase = "follow" // what follows a sync: stale flows, health check ports
+	PhaseVerify Phase = "verify" // compare the kernel with the Table
+	PhaseRetire Phase = "retire" // remove endpoints whose connections have ended
+)
+
+// Phases lists all of them.
+var Phases = []Phase{PhaseBuild, PhaseWrite, PhaseFollow, PhaseVerify, PhaseRetire}
 
 // Task is something that a Proxier does.
 type Task string
@@ -76,9 +103,11 @@ type Failure struct {
 // unobserved is an Observer that nobody listens to.
 type unobserved struct{}
 
-func (unobserved) ServiceChanged()   {}
-func (unobserved) EndpointsChanged() {}
-func (unobserved) Queued()           {}
-func (unobserved) Synced(Sync)       {}
-func (unobserved) Failed(Failure)    {}
-func (unobserved) Repaired([]string) {}
+func (unobserved) ServiceChanged()               {}
+func (unobserved) EndpointsChanged()             {}
+func (unobserved) Queued()                       {}
+func (unobserved) Synced(Sync)                   {}
+func (unobserved) Failed(Failure)                {}
+func (unobserved) Repaired([]string)             {}
+func (unobserved) Traffic(service.TrafficCounts) {}
+func (unobserved) Took(Phase, time.Duration)     {}

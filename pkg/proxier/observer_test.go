@@ -3,6 +3,8 @@ package proxier
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,6 +23,7 @@ type diary struct {
 	mu      sync.Mutex
 	entries []string
 	queued  int
+	phases  map[Phase]int
 }
 
 func (d *diary) write(format string, args ...any) {
@@ -42,6 +45,17 @@ func (d *diary) Queued() {
 func (d *diary) Synced(s Sync) {
 	d.write("synced written=%v full=%v services=%d endpoints=%d delays=%v", s.Written, s.Full, s.Services, s.Endpoints, s.Delays)
 }
+
+func (d *diary) Took(phase Phase, _ time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.phases == nil {
+		d.phases = map[Phase]int{}
+	}
+	d.phases[phase]++
+}
+
+func (d *diary) Traffic(t service.TrafficCounts) { d.write("traffic %v", t.Ports) }
 
 func (d *diary) Repaired(drift []string) { d.write("repaired %v", drift) }
 
@@ -112,6 +126,11 @@ func TestAnObserverIsTold(t *testing.T) {
 				if d.queued == 0 {
 					t.Error("nothing was queued")
 				}
+				for _, phase := range []Phase{PhaseBuild, PhaseWrite, PhaseFollow} {
+					if d.phases[phase] == 0 {
+						t.Errorf("phase %s was not timed", phase)
+					}
+				}
 			})
 		})
 	}
@@ -128,4 +147,41 @@ func TestTimesOfChangesAreBounded(t *testing.T) {
 	if len(pending.triggers) != mostTriggers || len(seen.triggers) != 0 {
 		t.Errorf("%d and %d are kept", len(pending.triggers), len(seen.triggers))
 	}
+}
+
+// meter is a Backend that counts one more connection each time it is verified.
+type meter struct {
+	recorder
+	more *service.TrafficCounts
+}
+
+func (m *meter) Verify(ctx context.Context) ([]string, error) {
+	m.more = &service.TrafficCounts{Ports: map[service.PortName]service.Traffic{{Name: "web"}: {Connections: 1}}}
+	return m.recorder.Verify(ctx)
+}
+
+func (m *meter) TakeTraffic() *service.TrafficCounts {
+	more := m.more
+	m.more = nil
+	return more
+}
+
+func TestTrafficIsReportedAfterEachVerification(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		d := &diary{}
+		p := New(service.NewBuilder(service.Options{Family: service.IPv4}), &meter{recorder: recorder{start: time.Now()}},
+			Options{MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second, Observer: d})
+		go p.Run(ctx)
+		p.SetService(web("1", 80))
+		p.Listed()
+		time.Sleep(100 * time.Second)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		reports := slices.DeleteFunc(d.entries, func(e string) bool { return !strings.HasPrefix(e, "traffic ") })
+		if len(reports) != 3 || d.phases[PhaseVerify] != 3 {
+			t.Errorf("in three sync periods: %d times verified, reports %q", d.phases[PhaseVerify], reports)
+		}
+	})
 }

@@ -269,7 +269,9 @@ func (p *Proxier) sync(ctx context.Context) bool {
 	}
 	start, dirty, first := time.Now(), s.dirty, s.written == nil
 	defer p.pace.note(start)
-	if err := s.sync(ctx); err != nil {
+	err := s.sync(ctx)
+	p.phase(PhaseWrite, start)
+	if err != nil {
 		if ctx.Err() != nil {
 			return true
 		}
@@ -284,7 +286,7 @@ func (p *Proxier) sync(ctx context.Context) bool {
 		return true
 	}
 	p.behind.Store(0)
-	p.observe(Sync{Written: true, Full: dirty == nil, Took: time.Since(start)})
+	p.observe(Sync{Written: true, Full: dirty == nil, Took: time.Since(start), Dirty: len(dirty)})
 	p.recovered(logger)
 	p.follow(ctx, dirty)
 	if first {
@@ -297,6 +299,7 @@ func (p *Proxier) sync(ctx context.Context) bool {
 
 // follow tells the followers what the kernel holds now.
 func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
+	defer p.phase(PhaseFollow, time.Now())
 	var failed []error
 	for _, f := range p.options.Followers {
 		failed = append(failed, f.Synced(ctx, p.followed, p.present.written, dirty))
@@ -315,6 +318,7 @@ func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
 
 // build takes the changes over from the builder.
 func (p *Proxier) build(logger klog.Logger) {
+	defer p.phase(PhaseBuild, time.Now())
 	p.mu.Lock()
 	table, dirty, problems := p.builder.Build()
 	own := p.own
@@ -335,7 +339,10 @@ func (p *Proxier) retired(ctx context.Context) bool {
 	if !retires {
 		return true
 	}
-	if err := r.Retire(ctx); err != nil {
+	start := time.Now()
+	err := r.Retire(ctx)
+	p.phase(PhaseRetire, start)
+	if err != nil {
 		if ctx.Err() != nil {
 			return false
 		}
@@ -351,7 +358,9 @@ func (p *Proxier) retired(ctx context.Context) bool {
 func (p *Proxier) drifted(ctx context.Context) bool {
 	const shown = 5
 	logger := klog.FromContext(ctx)
+	start := time.Now()
 	drift, err := p.present.Backend.Verify(ctx)
+	p.phase(PhaseVerify, start)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -360,6 +369,7 @@ func (p *Proxier) drifted(ctx context.Context) bool {
 		p.once(logger, verifying, err)
 		return false
 	}
+	p.counted()
 	delete(p.said, verifying)
 	p.drift = drift
 	logger.V(4).Info("Verified", "differences", len(drift))
