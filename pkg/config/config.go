@@ -49,11 +49,13 @@ type Config struct {
 	MasqueradeAddress MasqueradeAddress
 	// DropInvalid is whether forwarded packets in conntrack state INVALID are dropped.
 	DropInvalid DropInvalid
-	IPTables    IPTables
-	IPVS        IPVS
-	Conntrack   Conntrack
-	HTTP        HTTP
-	Logging     Logging
+	// ServiceCounters counts the traffic of each Service port, for /metrics.
+	ServiceCounters bool
+	IPTables        IPTables
+	IPVS            IPVS
+	Conntrack       Conntrack
+	HTTP            HTTP
+	Logging         Logging
 	// OOMScoreAdj is the process's oom_score_adj, from -1000 (never killed) to 1000.
 	OOMScoreAdj int
 	// TakeOver removes what a stopped kube-proxy has left on the node.

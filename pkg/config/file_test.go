@@ -77,9 +77,10 @@ func TestAFileHoldsAsKubeProxyUnderstandsIt(t *testing.T) {
 		}},
 		{"log verbosity", head + "logging: {verbosity: 4, vmodule: [{filePattern: watch, verbosity: 9}, {filePattern: 'a*', verbosity: 1}]}\n",
 			func(c *Config) { c.Logging = Logging{Verbosity: 4, VModule: "watch=9,a*=1"} }},
-		{"both documents", head + "mode: ipvs\n" + ownHead + "ipvs: {drainTimeout: 5m, markBit: 3}\niptables: {variant: nft}\ndropInvalid: 'off'\nmasqueradeAddress: internal-ip\ntakeOver: false\nmanifests: /m\nconntrack: {deleteUnrepliedTCP: true}\n",
+		{"both documents", head + "mode: ipvs\n" + ownHead + "ipvs: {drainTimeout: 5m, markBit: 3}\niptables: {variant: nft}\ndropInvalid: 'off'\nserviceCounters: true\nmasqueradeAddress: internal-ip\ntakeOver: false\nmanifests: /m\nconntrack: {deleteUnrepliedTCP: true}\n",
 			func(c *Config) {
 				c.Mode, c.IPVS.DrainTimeout, c.IPVS.MarkBit, c.IPTables.Variant = ModeIPVS, 5*time.Minute, 3, "nft"
+				c.ServiceCounters = true
 				c.DropInvalid, c.MasqueradeAddress, c.TakeOver, c.Manifests, c.Conntrack.DeleteUnrepliedTCP = DropInvalidOff, MasqueradeInternalIP, false, "/m", true
 			}},
 		{"our document first, comments and empty documents", "# ours\n" + ownHead[4:] + "ipvs: {drainTimeout: 0s}\n--- # theirs\n# nothing\n---\n%YAML 1.1\n---\t\n" + head + "...\n---\n",

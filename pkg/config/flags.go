@@ -22,6 +22,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.NodePortAddresses, "nodeport-addresses", c.NodePortAddresses, "ranges of the node's addresses that node ports answer on, or \"primary\" for the addresses of the Node object; empty: all")
 	fs.StringVar((*string)(&c.MasqueradeAddress), "masquerade-address", string(c.MasqueradeAddress), "node address that masquerading uses: "+oneOf(masqueradeAddresses)+"; route: the address of the interface that the packet leaves by; internal-ip: the InternalIP of the Node object")
 	fs.StringVar((*string)(&c.DropInvalid), "drop-invalid", string(c.DropInvalid), "whether forwarded packets in conntrack state INVALID are dropped: "+oneOf(dropInvalids)+"; auto: unless net.netfilter.nf_conntrack_tcp_be_liberal is set")
+	fs.BoolVar(&c.ServiceCounters, "service-counters", c.ServiceCounters, "count the connections of each Service port, and its packets and bytes in ipvs mode, and serve the counts in /metrics")
 	fs.BoolVar(&c.MasqueradeAll, "masquerade-all", c.MasqueradeAll, "masquerade all traffic to cluster IPs")
 	c.IPTables.addFlags(fs)
 	c.IPVS.addFlags(fs)

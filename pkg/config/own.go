@@ -19,6 +19,7 @@ type Document struct {
 	TakeOver          *bool              `json:"takeOver,omitempty"`
 	MasqueradeAddress *MasqueradeAddress `json:"masqueradeAddress,omitempty"`
 	DropInvalid       *DropInvalid       `json:"dropInvalid,omitempty"`
+	ServiceCounters   *bool              `json:"serviceCounters,omitempty"`
 	IPTables          DocumentIPTables   `json:"iptables,omitempty"`
 	IPVS              DocumentIPVS       `json:"ipvs,omitempty"`
 	Conntrack         DocumentConntrack  `json:"conntrack,omitempty"`
@@ -46,6 +47,7 @@ func (c *Config) setOwn(d *Document) {
 	given(&c.TakeOver, d.TakeOver)
 	given(&c.MasqueradeAddress, d.MasqueradeAddress)
 	given(&c.DropInvalid, d.DropInvalid)
+	given(&c.ServiceCounters, d.ServiceCounters)
 	given(&c.IPTables.Variant, d.IPTables.Variant)
 	if d.IPVS.DrainTimeout != nil {
 		c.IPVS.DrainTimeout = d.IPVS.DrainTimeout.Duration
@@ -68,6 +70,7 @@ func (c *Config) Own() *Document {
 		TakeOver:          ptr.To(c.TakeOver),
 		MasqueradeAddress: ptr.To(c.MasqueradeAddress),
 		DropInvalid:       ptr.To(c.DropInvalid),
+		ServiceCounters:   ptr.To(c.ServiceCounters),
 		IPTables:          DocumentIPTables{Variant: ptr.To(c.IPTables.Variant)},
 		IPVS:              DocumentIPVS{DrainTimeout: ptr.To(duration(c.IPVS.DrainTimeout)), MarkBit: ptr.To(c.IPVS.MarkBit)},
 		Conntrack:         DocumentConntrack{DeleteUnrepliedTCP: ptr.To(c.Conntrack.DeleteUnrepliedTCP)},

@@ -66,6 +66,7 @@ var settings = []setting{
 	{flag: "take-over", field: "takeOver", own: true, beside: true},
 	{flag: "masquerade-address", field: "masqueradeAddress", own: true, beside: true},
 	{flag: "drop-invalid", field: "dropInvalid", own: true, beside: true},
+	{flag: "service-counters", field: "serviceCounters", own: true, beside: true},
 	{flag: "iptables-variant", field: "iptables.variant", own: true, beside: true},
 	{flag: "ipvs-drain-timeout", field: "ipvs.drainTimeout", own: true, beside: true},
 	{flag: "ipvs-mark-bit", field: "ipvs.markBit", own: true, beside: true},
