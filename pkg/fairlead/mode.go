@@ -75,6 +75,7 @@ func newBackend(c *config.Settings, family service.Family, events source.Events)
 		Variant:       c.Variant,
 		MasqueradeBit: c.IPTables.MasqueradeBit,
 		DropInvalid:   dropInvalid(c.Config),
+		Counters:      c.ServiceCounters,
 		Before:        ipvs.ChainPrefix,
 	})
 }
@@ -90,6 +91,7 @@ func newIPVS(c *config.Settings, family service.Family, events source.Events) pr
 		Drain:         c.IPVS.DrainTimeout,
 		Excluded:      c.Excluded,
 		StrictARP:     c.IPVS.StrictARP,
+		Counters:      c.ServiceCounters,
 		TCPTimeout:    c.IPVS.TCPTimeout,
 		TCPFinTimeout: c.IPVS.TCPFinTimeout,
 		UDPTimeout:    c.IPVS.UDPTimeout,
