@@ -26,6 +26,9 @@ type server struct {
 	names   []string
 	watcher *watch.FakeWatcher
 	fails   error
+
+	failsWatch     error // in place of fails
+	refusedWatches int
 }
 
 func (s *server) list() *corev1.ServiceList {
@@ -54,6 +57,10 @@ func (s *server) List(metav1.ListOptions) (runtime.Object, error) {
 func (s *server) Watch(metav1.ListOptions) (watch.Interface, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failsWatch != nil {
+		s.refusedWatches++
+		return nil, s.failsWatch
+	}
 	if s.fails != nil {
 		return nil, s.fails
 	}
@@ -212,4 +219,30 @@ func TestWhatTheAPIServerRefusesIsNamedOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A list and a watch are refused in different words.
+func TestARightThatIsWithdrawnIsNamedOnce(t *testing.T) {
+	forbidden := func(verb string) error {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "", fmt.Errorf("User %q cannot %s", "x", verb))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{names: []string{"a"}}
+		_, log, stop := follow(t, s)
+		defer stop()
+		s.mu.Lock()
+		s.fails, s.failsWatch = forbidden("list"), forbidden("watch")
+		s.watcher.Stop()
+		s.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		if n := strings.Count(log.String(), "Cannot watch"); n != 1 {
+			t.Errorf("named %d times:\n%s", n, log.String())
+		}
+		s.mu.Lock()
+		asked := s.refusedWatches
+		s.mu.Unlock()
+		if asked == 0 {
+			t.Error("no watch was refused")
+		}
+	})
 }

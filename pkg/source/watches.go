@@ -22,7 +22,7 @@ type watches struct {
 
 	mu       sync.Mutex
 	haveNode bool
-	failing  map[string]string // resource to the error that has been logged
+	failing  map[string]string // resource to the reason that has been logged
 }
 
 // follow hands every change of one resource to set and forget, until ctx ends.
@@ -65,7 +65,8 @@ func (w *watches) nodeSeen() bool {
 	return w.haveNode
 }
 
-// failed logs why a resource cannot be watched, once for each reason. Watches end and expire all the time: that is no error.
+// failed logs why a resource cannot be watched, once for each reason. Watches end and expire all the time: that is no error. What the API
+// server refuses has the same reason for a list and a watch, with different texts.
 func (w *watches) failed(resource string, err error) {
 	if errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return
@@ -74,10 +75,14 @@ func (w *watches) failed(resource string, err error) {
 		if w.failing == nil {
 			w.failing = map[string]string{}
 		}
-		if w.failing[resource] == err.Error() {
+		reason := string(apierrors.ReasonForError(err))
+		if reason == "" {
+			reason = err.Error()
+		}
+		if w.failing[resource] == reason {
 			return
 		}
-		w.failing[resource] = err.Error()
+		w.failing[resource] = reason
 		w.logger.Error(err, "Cannot watch the API server; the rules stay as they are, and it will be tried again", "resource", resource, "mend", mend(resource, err))
 	})
 }
