@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -359,8 +357,8 @@ func TestAnOperatorSeesItInTheCluster(t *testing.T) {
 	}
 	c.create(dualStack("web", 10))
 	c.start(site.ModeFlag("sync-period"), "1s")
-	c.answers("/readyz", 200)
-	c.answers("/healthz", 200)
+	c.Serves(site.HealthzPort, "/readyz", 200)
+	c.Serves(site.HealthzPort, "/healthz", 200)
 	c.event("Starting", "mode")
 
 	t.Log("drift")
@@ -374,22 +372,22 @@ func TestAnOperatorSeesItInTheCluster(t *testing.T) {
 	if node, err = nodes.Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c.answers("/healthz", 503)
-	c.answers("/livez", 200)
+	c.Serves(site.HealthzPort, "/healthz", 503)
+	c.Serves(site.HealthzPort, "/livez", 200)
 
 	t.Log("it changes its mind")
 	node.Spec.Taints = nil
 	if _, err = nodes.Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c.answers("/healthz", 200)
+	c.Serves(site.HealthzPort, "/healthz", 200)
 
 	t.Log("the Node is deleted")
 	if err := nodes.Delete(t.Context(), node.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c.answers("/healthz", 503)
-	c.answers("/readyz", 200)
+	c.Serves(site.HealthzPort, "/healthz", 503)
+	c.Serves(site.HealthzPort, "/readyz", 200)
 }
 
 // event waits until there is one on the own Node.
@@ -406,31 +404,5 @@ func (c *cluster) event(reason, words string) {
 			}
 		}
 		return fmt.Errorf("there are %d others", len(events.Items))
-	})
-}
-
-// answers waits until Fairlead's health server answers with a status.
-func (c *cluster) answers(path string, status int) {
-	c.t.Helper()
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return c.Node().DialContext(ctx, network, address)
-		},
-	}}
-	c.Eventually(fmt.Sprintf("%s answers %d", path, status), func() error {
-		request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://127.0.0.1:10256"+path, nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		response.Body.Close()
-		if response.StatusCode != status {
-			return fmt.Errorf("got %d", response.StatusCode)
-		}
-		return nil
 	})
 }

@@ -40,7 +40,7 @@ func TestDriftIsRepairedCountedAndSaid(t *testing.T) {
 			return nil
 		})
 		s.Answers(client, "tcp", vip(lab.IPv4))
-		answers(t, s, metricsPort, "/metrics", 200,
+		s.Serves(site.MetricsPort, "/metrics", 200,
 			`fairlead_drift_repaired_total{ip_family="IPv4",kind="chain"} 1`, `fairlead_drift_repaired_total{ip_family="IPv6",kind="chain"} 0`,
 			`fairlead_events_total{reason="DriftRepaired"} 1`, `kubeproxy_sync_proxy_rules_iptables_last{ip_family="IPv4",table="nat"} 1`)
 		s.Says("nat " + chain + ": the rules have been changed")

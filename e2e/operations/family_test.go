@@ -38,11 +38,11 @@ func TestAKernelWithoutIP6TablesServesIPv4(t *testing.T) {
 	s.Answers(client, "tcp", vip(lab.IPv4))
 	s.Says("unable to initialize table 'nat'")
 	for _, path := range []string{"/readyz", "/healthz", "/livez"} {
-		answers(t, s, healthzPort, path, http.StatusOK)
+		s.Serves(site.HealthzPort, path, http.StatusOK)
 	}
 
 	s.Write("six", site.DualStack("six", 11, "80"))
-	answers(t, s, healthzPort, "/livez", http.StatusServiceUnavailable, `"IPv6":{"lastUpdated":`, `"healthy":false`)
+	s.Serves(site.HealthzPort, "/livez", http.StatusServiceUnavailable, `"IPv6":{"lastUpdated":`, `"healthy":false`)
 	s.Answers(client, "tcp", vip(lab.IPv4))
 	if n := s.Log.Count("Could not sync the rules"); n != 1 {
 		t.Errorf("said %d times", n)

@@ -30,7 +30,7 @@ func TestAfterInitFairleadNeedsTheNetworksPrivilegesOnly(t *testing.T) {
 		t.Errorf("the timeout is %s", got)
 	}
 	main := s.StartUnprivileged("--manifests", s.Manifests, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant, "--conntrack-max-per-core", "0", "--conntrack-tcp-timeout-close-wait", "59m")
-	answers(t, s, healthzPort, "/readyz", 200)
+	s.Serves(site.HealthzPort, "/readyz", 200)
 	for _, f := range lab.Families {
 		s.Answers(client, "tcp", vip(f))
 	}
@@ -46,12 +46,12 @@ func TestWithoutInitFairleadSaysOnceWhatItLacksAndForwards(t *testing.T) {
 	s, client := web(t, "nft")
 	main := s.StartUnprivileged("--manifests", s.Manifests, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant, "--conntrack-max-per-core", "0", "--conntrack-tcp-timeout-close-wait", "59m", "--iptables-sync-period", "1s",
 		"--iptables-min-sync-period", "100ms")
-	answers(t, s, healthzPort, "/readyz", 200)
+	s.Serves(site.HealthzPort, "/readyz", 200)
 	for _, f := range lab.Families {
 		s.Answers(client, "tcp", vip(f))
 	}
 	s.Write("more", site.DualStack("more", 11, "80")) // another sync
-	answers(t, s, metricsPort, "/metrics", 200, `fairlead_services{ip_family="IPv4"} 2`, `fairlead_failures_total{ip_family="IPv4",task="sync"} 0`)
+	s.Serves(site.MetricsPort, "/metrics", 200, `fairlead_services{ip_family="IPv4"} 2`, `fairlead_failures_total{ip_family="IPv4",task="sync"} 0`)
 	if err := main.Stop(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}

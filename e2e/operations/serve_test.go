@@ -1,11 +1,8 @@
 package operations
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -17,51 +14,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(site.Main(m)) }
-
-// get asks a server on the node itself.
-func get(t *testing.T, s *site.Site, port int, path string) (status int, body string, err error) {
-	t.Helper()
-	client := http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return s.Node().DialContext(ctx, network, address)
-			},
-		},
-		Timeout: 10 * time.Second,
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
-	if err != nil {
-		return 0, "", err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(text), err
-}
-
-// answers waits until a server on the node answers with a status and some words.
-func answers(t *testing.T, s *site.Site, port int, path string, status int, words ...string) {
-	t.Helper()
-	s.Eventually(fmt.Sprintf("%s answers %d", path, status), func() error {
-		got, body, err := get(t, s, port, path)
-		if err != nil {
-			return err
-		}
-		if got != status {
-			return fmt.Errorf("got %d: %s", got, body)
-		}
-		for _, word := range words {
-			if !strings.Contains(body, word) {
-				return fmt.Errorf("no %q in %s", word, body)
-			}
-		}
-		return nil
-	})
-}
 
 // web is a site with one Service.
 func web(t *testing.T, variant string) (s *site.Site, client *lab.Host) {
@@ -76,20 +28,15 @@ func web(t *testing.T, variant string) (s *site.Site, client *lab.Host) {
 	return s, client
 }
 
-const (
-	healthzPort = 10256
-	metricsPort = 10249
-)
-
 func TestTheServersAnswer(t *testing.T) {
 	s, _ := web(t, "nft")
 	s.Start()
-	answers(t, s, healthzPort, "/readyz", 200, `"healthy":true`, `"IPv4"`, `"IPv6"`)
-	answers(t, s, healthzPort, "/healthz", 200, `"nodeEligible":true`)
-	answers(t, s, healthzPort, "/livez", 200)
-	answers(t, s, metricsPort, "/proxyMode", 200, site.Mode)
-	answers(t, s, metricsPort, "/configz", 200, "kubeproxy.config.k8s.io")
-	answers(t, s, metricsPort, "/metrics", 200,
+	s.Serves(site.HealthzPort, "/readyz", 200, `"healthy":true`, `"IPv4"`, `"IPv6"`)
+	s.Serves(site.HealthzPort, "/healthz", 200, `"nodeEligible":true`)
+	s.Serves(site.HealthzPort, "/livez", 200)
+	s.Serves(site.MetricsPort, "/proxyMode", 200, site.Mode)
+	s.Serves(site.MetricsPort, "/configz", 200, "kubeproxy.config.k8s.io")
+	s.Serves(site.MetricsPort, "/metrics", 200,
 		`fairlead_synced{ip_family="IPv4"} 1`, `fairlead_synced{ip_family="IPv6"} 1`, `fairlead_services{ip_family="IPv4"} 1`,
 		`kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"}`, `kubeproxy_proxy_healthz_total{code="200"}`)
 }
@@ -98,7 +45,7 @@ func TestTheServersAnswer(t *testing.T) {
 func TestAKubeProxysPortsAreTakenWhenItGoes(t *testing.T) {
 	s, _ := web(t, "nft")
 	var taken []net.Listener
-	for _, port := range []int{healthzPort, metricsPort} {
+	for _, port := range []int{site.HealthzPort, site.MetricsPort} {
 		l, err := s.Node().Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			t.Fatal(err)
@@ -106,14 +53,14 @@ func TestAKubeProxysPortsAreTakenWhenItGoes(t *testing.T) {
 		taken = append(taken, l)
 	}
 	s.Start()
-	s.Says(fmt.Sprint(metricsPort, ": bind: address already in use"))
-	s.Says(fmt.Sprint(healthzPort, ": bind: address already in use"))
+	s.Says(fmt.Sprint(site.MetricsPort, ": bind: address already in use"))
+	s.Says(fmt.Sprint(site.HealthzPort, ": bind: address already in use"))
 	s.Says("Synced for the first time")
 	for _, l := range taken {
 		l.Close()
 	}
-	answers(t, s, healthzPort, "/readyz", 200)
-	answers(t, s, metricsPort, "/metrics", 200)
+	s.Serves(site.HealthzPort, "/readyz", 200)
+	s.Serves(site.MetricsPort, "/metrics", 200)
 	if n := s.Log.Count("Cannot serve"); n != 2 {
 		t.Errorf("said %d times, want once for each port", n)
 	}
@@ -121,14 +68,14 @@ func TestAKubeProxysPortsAreTakenWhenItGoes(t *testing.T) {
 
 func TestATakenPortEndsFairleadByFlag(t *testing.T) {
 	s, _ := web(t, "nft")
-	taken, err := s.Node().Listen("tcp", fmt.Sprintf("127.0.0.1:%d", metricsPort))
+	taken, err := s.Node().Listen("tcp", fmt.Sprintf("127.0.0.1:%d", site.MetricsPort))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
 	s.StartProcess("--manifests", s.Manifests, "--bind-address-hard-fail")
 	s.Says("Fairlead ends")
-	if !strings.Contains(s.Log.String(), fmt.Sprint(metricsPort)) {
+	if !strings.Contains(s.Log.String(), fmt.Sprint(site.MetricsPort)) {
 		t.Errorf("does not name the port:\n%s", s.Log.String())
 	}
 }
@@ -160,7 +107,7 @@ func TestSIGTERMEndsAtOnceAndLeavesTheRules(t *testing.T) {
 		s, client := web(t, variant)
 		s.Start()
 		s.Says("Synced for the first time")
-		answers(t, s, healthzPort, "/readyz", 200)
+		s.Serves(site.HealthzPort, "/readyz", 200)
 		before := s.Rules(lab.IPv4)
 		start := time.Now()
 		s.Stop(syscall.SIGTERM)
