@@ -33,6 +33,10 @@ type Answer struct {
 	// answer. It counts what a clock can't tell on a slow machine: whether a
 	// packet was lost. UDP sends nothing again. It is set with an error too.
 	Resent int
+	// Lost means that more than one SYN was sent again, and that the server did
+	// not answer the first one: it was lost, and not only answered late. The
+	// kernel tells by the timestamp in the SYN-ACK, as of Linux 5.2.
+	Lost bool
 }
 
 // AskOption changes how a question is asked.
@@ -198,7 +202,8 @@ func (c *Conn) begin(ctx context.Context, network string) error {
 		}
 	}
 	line, err := c.readLine(ctx)
-	c.Answer.Resent = resent(c.conn)
+	info := c.info()
+	c.Answer.Resent, c.Answer.Lost = info.resent, info.lostSYN()
 	if err != nil {
 		return err
 	}
@@ -224,6 +229,11 @@ func (c *Conn) Echo(ctx context.Context, text string) error {
 	}
 	return nil
 }
+
+// Resent is how many packets the client's kernel has sent again on the
+// connection so far. On a busy machine that need not mean that one was lost:
+// an acknowledgment may be late.
+func (c *Conn) Resent() int { return c.info().resent }
 
 func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {

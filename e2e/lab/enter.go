@@ -18,6 +18,9 @@ func (l *Lab) Enter(name, path string, addrs Addresses) (*Host, error) {
 	}
 	h := &Host{Name: name, Addresses: addrs, ns: ns, workers: newWorkers()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if h.ports, err = portsOf(ns); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	// Find out now whether it can be entered.
 	if err := h.Do(func() error { return nil }); err != nil {
 		return nil, errors.Join(err, h.Close())

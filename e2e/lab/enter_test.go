@@ -31,6 +31,10 @@ func TestEnter(t *testing.T) {
 	if err != nil || answer.Client.Addr() != pod.IPv4 {
 		t.Errorf("asks from %s, %v, want %s", answer.Client, err, pod.IPv4)
 	}
+	// Both take source ports of the same namespace.
+	if next := pod.nextPort(); next != answer.Client.Port()+1 {
+		t.Errorf("the pod takes port %d after port %d", next, answer.Client.Port())
+	}
 	if err := entered.Close(); err != nil {
 		t.Error(err)
 	}

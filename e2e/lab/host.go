@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +29,7 @@ type Host struct {
 	processes []*Process
 
 	place placement
-	ports atomic.Uint32 // source ports taken
+	ports *sourcePorts // those of the namespace
 }
 
 func newHost(name string, addrs Addresses) (*Host, error) {
@@ -59,7 +58,8 @@ func (h *Host) unshare() error {
 		return fmt.Errorf("open the network namespace: %w", err)
 	}
 	h.ns = ns
-	return nil
+	h.ports, err = portsOf(ns)
+	return err
 }
 
 // enter moves the calling thread to the host's namespace.

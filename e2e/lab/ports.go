@@ -3,8 +3,11 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,11 +21,31 @@ const (
 	firstSourcePort = 11000
 	lastSourcePort  = 29999
 
-	// FirstClientPort and LastClientPort are the same range, for tests that
-	// choose source ports themselves.
-	FirstClientPort = firstSourcePort
-	LastClientPort  = lastSourcePort
+	// firstStandingPort is the first of those for connections that stand, above
+	// the kernel's own choice. A host's questions, which start from the first
+	// port again at some time, never come upon a port that is in use.
+	firstStandingPort = 61000
+	lastStandingPort  = 65535
 )
+
+// sourcePorts counts those that were taken in one network namespace.
+type sourcePorts struct {
+	asked, standing atomic.Uint32
+}
+
+// namespaces has a *sourcePorts for each network namespace by its inode: Enter
+// makes another Host of the same one each time. Where the kernel gives an inode
+// to another namespace later, that one does not begin with the first port.
+var namespaces sync.Map
+
+func portsOf(ns int) (*sourcePorts, error) {
+	var file unix.Stat_t
+	if err := unix.Fstat(ns, &file); err != nil {
+		return nil, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	ports, _ := namespaces.LoadOrStore(file.Ino, new(sourcePorts))
+	return ports.(*sourcePorts), nil
+}
 
 // nextPort is a source port that the host has not used for the longest time.
 // The kernel's choice is random, and IPVS can't have that: it recognizes a
@@ -31,8 +54,18 @@ const (
 // between them on behalf of the first one's virtual server (see
 // docs/differences.md).
 func (h *Host) nextPort() uint16 {
-	const size = lastSourcePort - firstSourcePort + 1
-	return uint16(firstSourcePort + (h.ports.Add(1)-1)%size)
+	return nextOf(&h.ports.asked, firstSourcePort, lastSourcePort)
+}
+
+// StandingPort is a source port for a connection or flow that stands while
+// the host goes on to ask: one that no question takes, and no other such
+// connection did for the longest time.
+func (h *Host) StandingPort() uint16 {
+	return nextOf(&h.ports.standing, firstStandingPort, lastStandingPort)
+}
+
+func nextOf(taken *atomic.Uint32, first, last uint32) uint16 {
+	return uint16(first + (taken.Add(1)-1)%(last-first+1))
 }
 
 // dialFromNextPort dials from the host's next source port, unless from has a
@@ -54,24 +87,4 @@ func (h *Host) dialFromNextPort(ctx context.Context, network string, to, from ne
 			return conn, from, resent, err
 		}
 	}
-}
-
-// resent is how many packets a TCP connection has sent again.
-func resent(conn net.Conn) (n int) {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return 0
-	}
-	if raw, err := tcp.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { n = resentOn(int(fd)) })
-	}
-	return n
-}
-
-func resentOn(fd int) int {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0 // UDP
-	}
-	return int(info.Total_retrans)
 }

@@ -34,7 +34,7 @@ func TestSourcePorts(t *testing.T) {
 }
 
 // takeNext makes a port the next one that the host takes.
-func (h *Host) takeNext(port uint16) { h.ports.Store(uint32(port - firstSourcePort)) }
+func (h *Host) takeNext(port uint16) { h.ports.asked.Store(uint32(port - firstSourcePort)) }
 
 func TestATakenSourcePortIsPassedOver(t *testing.T) {
 	const port = 20000
@@ -100,5 +100,24 @@ func TestAskManyTakesEachSourcePortOnce(t *testing.T) {
 	a, err := client.Ask(t.Context(), "tcp", pod.AddrPort(IPv4, 80))
 	if err != nil || a.Client.Port() != firstSourcePort+n {
 		t.Errorf("got %+v and %v after %d questions, want source port %d", a, err, n, firstSourcePort+n)
+	}
+}
+
+// A question never comes upon the port of a connection that stands, nor does another such connection.
+func TestStandingPortsAreApart(t *testing.T) {
+	l := newLab(t)
+	client := newPod(t, l, l.Nodes[0], "client")
+	taken := map[uint16]bool{}
+	for range lastStandingPort - firstStandingPort + 1 {
+		port := client.StandingPort()
+		if taken[port] || port < firstStandingPort {
+			t.Fatalf("%d is taken again, or is below %d", port, firstStandingPort)
+		}
+		taken[port] = true
+	}
+	for range lastSourcePort - firstSourcePort + 1 {
+		if port := client.nextPort(); taken[port] || port < firstSourcePort || port > lastSourcePort {
+			t.Fatalf("a question takes port %d", port)
+		}
 	}
 }

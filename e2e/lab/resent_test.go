@@ -47,6 +47,9 @@ func TestResent(t *testing.T) {
 				if want := resentBy(t, l.Outside) - sent; answer.Resent != want || want < dropped || answer.Server != s.addr {
 					t.Errorf("got %+v from %s, want %d packets sent again, at least %d", answer, s.addr, want, dropped)
 				}
+				if lost := dropped > 1; answer.Lost != lost && answer.Resent == dropped {
+					t.Errorf("got %+v, want Lost to be %t", answer, lost)
+				}
 				switch want := strconv.Itoa(answer.Resent) + " packets sent again"; {
 				case answer.Resent < 2 && err != nil:
 					t.Errorf("got %v, want no error after %s", err, want)

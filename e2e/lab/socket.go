@@ -64,7 +64,7 @@ func (h *Host) dial(ctx context.Context, network string, to, from netip.AddrPort
 		return err
 	})
 	if socket >= 0 {
-		resent = resentOn(socket)
+		resent = infoOf(socket).resent
 		_ = unix.Close(socket)
 	}
 	return conn, resent, err
