@@ -13,13 +13,20 @@ type question struct {
 	network string
 }
 
-// udpShare is of how many rounds over all targets one is UDP.
-const udpShare = 4
+// udpShare makes one of so many rounds over all targets a round of UDP.
+const udpShare = 2
 
 // ask makes new connections at the rate that was asked for, or as fast as they are answered.
 func (t *Traffic) ask(ctx context.Context) {
 	if t.options.Rate == 0 || len(t.options.Targets) == 0 {
 		return
+	}
+	for _, target := range t.options.Targets {
+		for _, network := range []string{"tcp", "udp"} {
+			if target.takes(network) {
+				t.ledger.expect(source{kind: New, network: network, target: target})
+			}
+		}
 	}
 	questions := make(chan question)
 	t.running.Go(func() {
@@ -35,21 +42,21 @@ func (t *Traffic) ask(ctx context.Context) {
 	}
 }
 
-// pace hands out questions. Those that nobody takes are not made up for later.
+// pace hands out questions. A question that has to wait for a free connection is not made up for later.
 func (t *Traffic) pace(ctx context.Context, questions chan<- question) {
 	ticker := time.NewTicker(time.Second / time.Duration(t.options.Rate))
 	defer ticker.Stop()
 	for n := 0; ; n++ {
 		q := t.question(n)
+		if !q.target.takes(q.network) {
+			continue
+		}
 		select {
 		case <-ticker.C:
 		case <-t.quit:
 			return
 		case <-ctx.Done():
 			return
-		}
-		if !q.target.takes(q.network) {
-			continue
 		}
 		select {
 		case questions <- q:
@@ -69,14 +76,11 @@ func (t *Traffic) question(n int) question {
 	return q
 }
 
+// askOnce takes the host's next source port, as every question in the lab does.
 func (t *Traffic) askOnce(ctx context.Context, q question) {
-	from, ok := t.ports.next(q.target, q.network)
-	if !ok {
-		return // all have been used within two minutes: the rate that is reached says so
-	}
-	answer, err := q.target.From.Ask(ctx, q.network, q.target.To, lab.From(from), lab.Timeout(t.options.Patience), lab.Reset())
+	answer, err := q.target.From.Ask(ctx, q.network, q.target.To, lab.Timeout(t.options.Patience), lab.Reset())
 	if ctx.Err() != nil {
 		return
 	}
-	t.ledger.asked(q, from, answer.Took, err)
+	t.ledger.asked(source{kind: New, network: q.network, target: q.target}, answer, err)
 }

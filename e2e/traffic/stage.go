@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
-// Stage is a Service with endpoints on two nodes, and every way in to it through the first one: for a pod, for an outsider and for the
-// node itself, in both families.
+// Stage is a Service with endpoints on two nodes, and every path to it through the first one: from a pod, from outside and from the node
+// itself, in both families.
 type Stage struct {
 	// Client is a pod on the node under test, and Servers are those behind the Service.
 	Client  *lab.Host
@@ -36,12 +37,12 @@ const (
 
 var (
 	loadBalancer = lab.Addresses{IPv4: netip.MustParseAddr("198.51.100.50"), IPv6: netip.MustParseAddr("2001:db8::50")}
-	// sourceRanges let all hosts of the lab in.
+	// sourceRanges allow all hosts of the lab.
 	sourceRanges = []string{"172.30.0.0/24", "10.244.0.0/16", "198.51.100.50/32", "10.96.0.0/16",
 		"fd00:30::/64", "fd00:10:244::/48", "2001:db8::50/128", "fd00:10:96::/112"}
 )
 
-// NewStage makes the pods, and routes of the outsider to the load balancer's address.
+// NewStage makes the pods, and routes from outside to the load balancer's address.
 func NewStage(t testing.TB, s *site.Site) *Stage {
 	t.Helper()
 	stage := &Stage{site: s, Client: s.Pod(s.Nodes[0], "traffic-client", 9000)}
@@ -66,6 +67,19 @@ func NewStage(t testing.TB, s *site.Site) *Stage {
 	stage.Service = stage.service()
 	stage.Targets = stage.targets()
 	return stage
+}
+
+// DropForwarded makes the first node drop what it forwards by policy, but for what pods send, which a CNI plugin accepts.
+func (s *Stage) DropForwarded(t testing.TB) {
+	t.Helper()
+	for i, podCIDR := range strings.Split(site.PodCIDRs, ",") {
+		program := []string{"iptables-", "ip6tables-"}[i] + s.site.Variant
+		for _, args := range [][]string{{"-P", "FORWARD", "DROP"}, {"-A", "FORWARD", "-s", podCIDR, "-j", "ACCEPT"}} {
+			if _, err := s.site.Node().Output(t.Context(), program, append([]string{"-w"}, args...)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func (s *Stage) service() *corev1.Service {
@@ -119,7 +133,7 @@ func (s *Stage) targets() []Target {
 	return list
 }
 
-// Await waits until every way in answers over both protocols.
+// Await waits until every path answers over both protocols.
 func (s *Stage) Await() {
 	for _, target := range s.Targets {
 		for _, network := range []string{"tcp", "udp"} {

@@ -7,18 +7,19 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 )
 
-// Target is one way in that one host uses.
+// Target is a path to a Service: a client and the address that it uses.
 type Target struct {
-	// Name is for people: "pod to cluster IP".
+	// Name is for reports: "pod to cluster IP".
 	Name string
 	From *lab.Host
 	To   netip.AddrPort
-	// Network is "tcp" or "udp", or nothing for both.
+	// Network is "tcp" or "udp", or empty for both.
 	Network string
 }
 
@@ -30,28 +31,28 @@ func (t Target) takes(network string) bool { return t.Network == "" || t.Network
 // Options say how much traffic there is. Each number is spread evenly over the targets.
 type Options struct {
 	Targets []Target
-	// Standing TCP connections, on which data goes to and fro all the time: 100; less than 0: none.
+	// Standing TCP connections, on which data is echoed all the time: 100; less than 0: none.
 	Standing int
-	// Flows of UDP, each from a port that stays the same: 14; less than 0: none.
+	// Flows of UDP, each from a port that stays the same: 16; less than 0: none.
 	Flows int
-	// Rate is how many new connections and questions to make in a second: 200; less than 0: none. There are fewer where those before
-	// them are answered more slowly.
+	// Rate is how many new connections and UDP requests to make in a second: 200; less than 0: none. There are fewer where they are
+	// answered more slowly.
 	Rate int
-	// Beat is the time between two questions on a standing connection or a flow.
+	// Beat is the time between two requests on a standing connection or a flow.
 	Beat time.Duration
-	// Patience is how long an answer may take.
+	// Patience is how long to wait for an answer before it counts as lost: lab.AnswerTimeout.
 	Patience time.Duration
 }
 
 func (o Options) withDefaults() Options {
 	o.Standing = number(o.Standing, 100)
-	o.Flows = number(o.Flows, 14)
+	o.Flows = number(o.Flows, 16)
 	o.Rate = number(o.Rate, 200)
 	if o.Beat == 0 {
 		o.Beat = lab.Patience(250 * time.Millisecond)
 	}
 	if o.Patience == 0 {
-		o.Patience = lab.Patience(5 * time.Second)
+		o.Patience = lab.AnswerTimeout
 	}
 	return o
 }
@@ -66,15 +67,25 @@ func number(n, usual int) int {
 // Traffic is what is going on.
 type Traffic struct {
 	options Options
-	ports   ports
 	ledger  ledger
 
-	quit    chan struct{} // closed by Stop: nobody asks anything new
+	quit    chan struct{} // closed by Stop: nothing new is asked
 	running sync.WaitGroup
 }
 
 // atOnce is how many new connections are under way at the same time, at most.
 const atOnce = 16
+
+// Run is Start for a test, which fails unless everything is answered. The traffic ends with the test.
+func Run(t testing.TB, options Options) *Traffic {
+	t.Helper()
+	traffic, err := Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { traffic.Stop() })
+	return traffic
+}
 
 // Start opens the standing connections and flows, and returns when all of them have been answered. It fails where one is not. The end
 // of ctx ends the traffic too, without waiting for answers.
@@ -135,6 +146,26 @@ func (t *Traffic) targets(network string) []Target {
 
 // Report is what has happened so far.
 func (t *Traffic) Report() Report { return t.ledger.report(t.options) }
+
+// More waits until each standing connection and each flow has been answered so many times more, and each target as many times over a new TCP
+// connection and over UDP. It ends the test at the first failure.
+func (t *Traffic) More(tb testing.TB, times int) {
+	tb.Helper()
+	before := t.ledger.answers()
+	for deadline := time.Now().Add(lab.Patience(time.Minute)); ; time.Sleep(20 * time.Millisecond) {
+		if t.ledger.failures() > 0 {
+			t.Report().Check(tb)
+			tb.FailNow()
+		}
+		late := t.ledger.fewer(before, times)
+		if len(late) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%d have not been answered %d times more, such as %s: %v", len(late), times, late[0], t.Report())
+		}
+	}
+}
 
 // Stop asks nothing more, waits for the answers that are still due, and ends all connections.
 func (t *Traffic) Stop() Report {
