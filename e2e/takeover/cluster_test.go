@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/listwatch"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/e2e/traffic"
 )
 
@@ -28,20 +28,22 @@ type cluster struct {
 	stage   *traffic.Stage
 	objects *listwatch.Server
 	url     string
-	before  map[lab.Family]string // the rules that are nobody's of the two
+	before  map[lab.Family]string // the rules of other programs
 
 	kubeProxy    *lab.Process
 	kubeProxyLog site.Log
 }
 
-func newCluster(t *testing.T, variant string) *cluster {
+// newCluster is for a kube-proxy in some mode, whose nftables mode cannot accept what a policy in iptables drops.
+func newCluster(t *testing.T, variant, mode string) *cluster {
 	t.Helper()
-	// The usual lock is a file that all network namespaces of the machine share.
-	t.Setenv("XTABLES_LOCKFILE", filepath.Join(t.TempDir(), "xtables.lock"))
 	s := site.New(t, variant)
 	c := &cluster{Site: s, t: t, stage: traffic.NewStage(t, s), before: map[lab.Family]string{}}
 	c.serve()
-	c.makeOthersRules()
+	if mode != "nftables" {
+		c.stage.DropForwarded(t)
+	}
+	c.addOthersRules()
 	return c
 }
 
@@ -66,7 +68,7 @@ func (c *cluster) serve() {
 	c.t.Cleanup(func() { server.Close() })
 }
 
-// others is what kubelet and somebody else have in the node's tables: all of it stays.
+// others is what kubelet and another program have in the node's tables: all of it stays.
 const others = `*mangle
 :KUBE-KUBELET-CANARY - [0:0]
 :KUBE-IPTABLES-HINT - [0:0]
@@ -76,7 +78,7 @@ COMMIT
 :SOMEBODY - [0:0]
 -A INPUT -j KUBE-FIREWALL
 -A OUTPUT -j KUBE-FIREWALL
--A FORWARD -m comment --comment "somebody else's" -j SOMEBODY
+-A FORWARD -m comment --comment "another program's" -j SOMEBODY
 -A SOMEBODY -p tcp -m tcp --dport 9 -j DROP
 COMMIT
 *nat
@@ -88,7 +90,7 @@ COMMIT
 COMMIT
 `
 
-func (c *cluster) makeOthersRules() {
+func (c *cluster) addOthersRules() {
 	c.t.Helper()
 	for _, f := range lab.Families {
 		text := others
@@ -106,49 +108,44 @@ func (c *cluster) makeOthersRules() {
 	}
 }
 
-// served is what Fairlead says for each family when it serves.
+// served is what Fairlead logs for each family when it serves.
 const served = "Synced for the first time"
 
 // startFairlead starts it, and waits until it serves.
 func (c *cluster) startFairlead(flags ...string) {
 	c.t.Helper()
-	said := c.Log.Count(served)
+	before := c.Log.Count(served)
 	c.StartOn(append([]string{"--master", c.url}, flags...)...)
 	c.Eventually("Fairlead serves both families", func() error {
-		if n := c.Log.Count(served) - said; n != len(lab.Families) {
+		if n := c.Log.Count(served) - before; n != len(lab.Families) {
 			return fmt.Errorf("%d are served", n)
 		}
 		return nil
 	})
 }
 
-// takenOver waits until Fairlead says that all of kube-proxy's is gone, and checks that it is, and that all of others' is there.
+// removeLimit is how long the removal may take, and the end of the connections before it. It only ends a run that fails.
+var removeLimit = lab.Patience(3 * time.Minute)
+
+// takenOver waits until Fairlead logs that all of kube-proxy's is gone, and checks that it is, and that all of others' is there.
 func (c *cluster) takenOver() {
 	c.t.Helper()
 	for _, f := range lab.Families {
 		text := fmt.Sprintf("what it had left for %s is removed", f)
-		c.until(text, 3*time.Minute, func() error {
+		c.Within(removeLimit, text, func() error {
 			if c.Log.Count(text) == 0 {
-				return fmt.Errorf("it says:\n%s", c.Log.String())
+				return fmt.Errorf("it logs:\n%s", c.Log.String())
 			}
 			return nil
 		})
-		c.onlyOthers(f, "FL")
+		c.onlyOthers(f)
 	}
 }
 
-// onlyOthers checks that the rules are those before, but for chains that begin with a prefix, and an empty chain or table more.
-func (c *cluster) onlyOthers(f lab.Family, prefix string) {
+// onlyOthers checks that the rules are those before and Fairlead's.
+func (c *cluster) onlyOthers(f lab.Family) {
 	c.t.Helper()
-	kept := func(text string) []string {
-		return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool {
-			return line == "" || line == "COMMIT" || strings.HasPrefix(line, "*") || strings.HasSuffix(line, " ACCEPT") ||
-				prefix != "" && (strings.Contains(line, ":"+prefix) || strings.Contains(line, "-A "+prefix) || strings.Contains(line, "-j "+prefix)) ||
-				// kube-proxy adds to kubelet's chain what protects localhost (CVE-2020-8558), as kubelet does itself.
-				strings.HasPrefix(line, "-A KUBE-FIREWALL ")
-		})
-	}
-	want, got := kept(c.before[f]), kept(c.Rules(f))
+	want, got := ofOthers(c.before[f]), ofOthers(c.Rules(f))
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(want, got) {
@@ -156,45 +153,36 @@ func (c *cluster) onlyOthers(f lab.Family, prefix string) {
 	}
 }
 
-// until is Eventually with a time of its own.
-func (c *cluster) until(what string, atMost time.Duration, try func() error) {
+// othersStay checks that the rules before are still there, whatever there is beside them.
+func (c *cluster) othersStay(f lab.Family) {
 	c.t.Helper()
-	var err error
-	for deadline := time.Now().Add(lab.Patience(atMost)); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = try(); err == nil {
-			return
+	got := ofOthers(c.Rules(f))
+	for _, rule := range ofOthers(c.before[f]) {
+		if !slices.Contains(got, rule) {
+			c.t.Errorf("%s: the rule %s is gone; the rules are\n%s", f, rule, strings.Join(got, "\n"))
 		}
 	}
-	c.t.Fatalf("%s: not in %v: %v", what, lab.Patience(atMost), err)
 }
 
-// startTraffic starts it and waits until every way in has been used by new connections.
-func (c *cluster) startTraffic() *traffic.Traffic {
-	c.t.Helper()
-	slower := int(lab.Patience(1)) // where all is emulated
-	t, err := traffic.Start(c.t.Context(), traffic.Options{Targets: c.stage.Targets, Standing: 100 / slower, Rate: 200 / slower})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { t.Stop() })
-	c.flows(t)
-	return t
-}
-
-// flows waits until every way in has been used by new connections and questions some more times, and every standing one too.
-func (c *cluster) flows(t *traffic.Traffic) {
-	c.t.Helper()
-	was := t.Report()
-	c.until("traffic flows", time.Minute, func() error {
-		is := t.Report()
-		if is.Asked-was.Asked < 4*len(c.stage.Targets) || is.Echoes-was.Echoes < 2*is.Standing || is.FlowAnswers-was.FlowAnswers < 2*is.Flows {
-			return fmt.Errorf("only %v", is)
-		}
-		return nil
+// ofOthers are the lines that are not about chains of Fairlead, and not there or gone with the first or last rule of a table.
+func ofOthers(rules string) []string {
+	return slices.DeleteFunc(strings.Split(rules, "\n"), func(line string) bool {
+		emptyChain := strings.HasPrefix(line, ":") && strings.HasSuffix(line, " ACCEPT")
+		ours := strings.HasPrefix(line, ":FL") || strings.HasPrefix(line, "-A FL") || strings.Contains(line, "-j FL")
+		// kube-proxy adds to kubelet's chain what protects localhost (CVE-2020-8558), as kubelet does itself.
+		return line == "" || line == "COMMIT" || strings.HasPrefix(line, "*") || emptyChain || ours || strings.HasPrefix(line, "-A KUBE-FIREWALL ")
 	})
 }
 
-// step says where the test is, as it may take minutes.
+// startTraffic starts it and waits until everything has been answered.
+func (c *cluster) startTraffic() *traffic.Traffic {
+	c.t.Helper()
+	flow := traffic.Run(c.t, traffic.Options{Targets: c.stage.Targets, Standing: tier.Count(48, 100), Rate: 100})
+	flow.More(c.t, 1)
+	return flow
+}
+
+// step logs how far the test has come, as it may take minutes.
 func (c *cluster) step(what string) { c.t.Logf("%s: %s", time.Now().Format(time.TimeOnly), what) }
 
 // cleanup runs fairlead cleanup on the node.

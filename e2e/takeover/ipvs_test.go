@@ -1,4 +1,4 @@
-//go:build ipvs
+//go:build ipvs && soak
 
 package takeover
 
@@ -14,7 +14,7 @@ import (
 // TestFromIPVS takes over from kube-proxy's IPVS mode, in the mode that FAIRLEAD_MODE names, and gives back.
 func TestFromIPVS(t *testing.T) {
 	site.ForEachVariant(t, func(t *testing.T, variant string) {
-		c := newCluster(t, variant)
+		c := newCluster(t, variant, "ipvs")
 		// Connections that have ended are forgotten soon, or the test would take minutes more.
 		timeouts := []string{"--ipvs-tcpfin-timeout=10s", "--ipvs-udp-timeout=40s"}
 		c.startKubeProxy("ipvs", timeouts...)
@@ -28,21 +28,21 @@ func TestFromIPVS(t *testing.T) {
 // takeOver starts Fairlead and stops kube-proxy, whose virtual servers have to stay as long as connections stand.
 func (c *cluster) takeOver() {
 	c.t.Helper()
-	traffic := c.startTraffic()
+	flow := c.startTraffic()
 	c.step("traffic flows")
 	c.startFairlead()
 	c.step("Fairlead serves too")
-	c.flows(traffic)
+	flow.More(c.t, 2)
 	c.stopKubeProxy()
 	c.step("kube-proxy has stopped")
 	for _, f := range lab.Families {
 		c.Says(fmt.Sprintf("Took over from kube-proxy for %s: its virtual servers stay", f))
 	}
-	c.flows(traffic)
+	flow.More(c.t, 2)
 	if _, err := c.Node().Output(c.t.Context(), "ip", "link", "show", "kube-ipvs0"); err == nil {
 		c.t.Error("kube-ipvs0 is left")
 	}
-	traffic.Stop().Check(c.t)
+	flow.Stop().Check(c.t)
 	c.step("all connections have ended")
 	c.takenOver()
 }
@@ -50,13 +50,13 @@ func (c *cluster) takeOver() {
 // giveBack starts kube-proxy in Fairlead's place.
 func (c *cluster) giveBack(timeouts []string) {
 	c.t.Helper()
-	traffic := c.startTraffic()
+	flow := c.startTraffic()
 	c.step("Fairlead serves alone")
 	c.Stop(syscall.SIGTERM)
 	c.startKubeProxy("ipvs", timeouts...)
 	c.step("kube-proxy serves again")
-	c.flows(traffic)
+	flow.More(c.t, 2)
 	c.cleanup()
-	c.flows(traffic)
-	traffic.Stop().Check(c.t)
+	flow.More(c.t, 2)
+	flow.Stop().Check(c.t)
 }
