@@ -4,10 +4,10 @@ package modeswitch
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +16,17 @@ import (
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/e2e/traffic"
 	"github.com/fairlead/fairlead/pkg/config"
 )
 
-// stage is a site with a Service and every way in to it.
+// stage is a site with a Service and every path to it.
 type stage struct {
 	*site.Site
 	t       *testing.T
 	traffic *traffic.Stage
+	process *lab.Process
 	file    string // the configuration
 }
 
@@ -32,36 +34,29 @@ func newStage(t *testing.T, variant string) *stage {
 	t.Helper()
 	s := &stage{Site: site.New(t, variant), t: t, file: filepath.Join(t.TempDir(), "config.yaml")}
 	s.traffic = traffic.NewStage(t, s.Site)
+	s.traffic.DropForwarded(t)
 	s.Write("stage", s.traffic.Objects()...)
 	return s
 }
 
-// start runs Fairlead on the node by flags, as a lab needs them, and waits until it serves.
-func (s *stage) start(mode config.Mode) *lab.Process {
+// follow runs a Fairlead that follows the stage's file, and waits until it serves.
+func (s *stage) follow() {
 	s.t.Helper()
-	return s.serves("--cluster-cidr", site.PodCIDRs, "--iptables-variant", s.Variant, "--conntrack-max-per-core", "0", "--manifests", s.Manifests,
-		"--iptables-min-sync-period", "100ms", "--ipvs-min-sync-period", "100ms", "--proxy-mode", string(mode))
-}
-
-// follows runs a Fairlead that follows the stage's file, and waits until it serves.
-func (s *stage) follows(mode config.Mode) {
-	s.t.Helper()
-	s.set(mode)
 	s.serves("--config", s.file)
 }
 
-func (s *stage) serves(flags ...string) *lab.Process {
+func (s *stage) serves(flags ...string) {
 	s.t.Helper()
-	said := s.Log.Count(firstSync)
+	before := s.Log.Count(firstSync)
 	process, err := s.Node().StartProcess(site.Program, append([]string{"--hostname-override", s.Node().Name, "-v", "2"}, flags...), &s.Log)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.says(firstSync, said+len(lab.Families))
-	return process
+	s.process = process
+	s.says(firstSync, before+len(lab.Families))
 }
 
-// settings are the same as the flags of start, by mode, range of pods, variant and folder of manifests.
+// settings of a Fairlead in the lab, by mode, range of pods, variant and folder of manifests.
 const settings = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: %s
@@ -76,7 +71,7 @@ iptables: {variant: %s}
 manifests: %s
 `
 
-// set writes the file anew, in place of the one before.
+// set replaces the file.
 func (s *stage) set(mode config.Mode) {
 	s.t.Helper()
 	next := s.file + ".new"
@@ -88,47 +83,81 @@ func (s *stage) set(mode config.Mode) {
 	}
 }
 
-// What Fairlead says.
+// What Fairlead logs.
 const (
 	firstSync = "Synced for the first time"
 	switched  = "Switched the mode"
+	draining  = "Connections of the former mode go on"
 )
 
-// says waits until Fairlead has said something so many times. A switch under traffic takes its time where all is emulated.
+// says waits until Fairlead has logged something so many times.
 func (s *stage) says(text string, times int) {
 	s.t.Helper()
-	for deadline := time.Now().Add(lab.Patience(time.Minute)); s.Log.Count(text) < times; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("Fairlead said %q %d times, want %d", text, s.Log.Count(text), times)
+	s.Eventually(fmt.Sprintf("Fairlead logs %q %d times", text, times), func() error {
+		if n := s.Log.Count(text); n < times {
+			return fmt.Errorf("%d times", n)
 		}
-	}
+		return nil
+	})
 }
+
+// switchLimit is how long a switch may take on a machine that is busy with other things. It only ends a run that fails.
+var switchLimit = lab.Patience(3 * time.Minute)
 
 // switchTo changes the mode and waits until it is in force in both families.
 func (s *stage) switchTo(mode config.Mode) {
 	s.t.Helper()
-	said := s.Log.Count(switched)
+	before := s.Log.Count(switched)
 	s.set(mode)
-	s.says(switched, said+len(lab.Families))
+	s.Within(switchLimit, fmt.Sprintf("%s mode is in force in both families", mode), func() error {
+		if n := s.Log.Count(switched) - before; n < len(lab.Families) {
+			return fmt.Errorf("in %d", n)
+		}
+		return nil
+	})
+	s.t.Logf("%s: switched to %s mode", time.Now().Format(time.TimeOnly), mode)
 }
 
-// How much traffic there is; less, on a machine that is busy with other things.
-var (
-	standing = flag.Int("standing", 100, "standing TCP connections")
-	flows    = flag.Int("flows", 16, "UDP flows")
-	rate     = flag.Int("rate", 200, "new connections a second, or as many as the machine can make")
-)
-
-// run starts traffic.
-func (s *stage) run() *traffic.Traffic {
+// run starts traffic on some of the paths. It leaves some of the emulated processors to Fairlead.
+func (s *stage) run(targets []traffic.Target) *traffic.Traffic {
 	s.t.Helper()
-	s.traffic.Await()
-	t, err := traffic.Start(s.t.Context(), traffic.Options{Targets: s.traffic.Targets, Standing: *standing, Flows: *flows, Rate: *rate})
+	return traffic.Run(s.t, traffic.Options{Targets: targets, Standing: tier.Count(48, 100), Flows: 16, Rate: tier.Count(25, 50), Beat: time.Second})
+}
+
+// scheduled is how many connections IPVS has given an endpoint so far.
+func (s *stage) scheduled() (n int) {
+	s.t.Helper()
+	out, err := s.Node().Output(context.Background(), "ipvsadm", "-Ln", "--stats", "--exact")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Logf("traffic is on: %v", t.Report())
-	return t
+	for line := range strings.Lines(out) {
+		// Protocol, address and port, connections, and packets and bytes each way.
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != "TCP" && fields[0] != "UDP" && fields[0] != "FWM" {
+			continue
+		}
+		connections, err := strconv.Atoi(fields[2])
+		if err != nil {
+			s.t.Fatalf("no number of connections: %q", line)
+		}
+		n += connections
+	}
+	return n
+}
+
+// inForce checks that new connections go by a mode, and by that one alone.
+func (s *stage) inForce(mode config.Mode, flow *traffic.Traffic) {
+	s.t.Helper()
+	// What was under way has been answered before the count begins.
+	flow.More(s.t, 2)
+	before := s.scheduled()
+	flow.More(s.t, 1)
+	if n := s.scheduled() - before; mode == config.ModeIPTables && n != 0 {
+		s.t.Errorf("in iptables mode IPVS has scheduled %d new connections", n)
+	} else if mode == config.ModeIPVS && n <= 0 {
+		s.t.Errorf("in ipvs mode IPVS has scheduled no new connection: %d", n)
+	}
 }
 
 // remains is what a mode has in the node's kernel.
@@ -173,19 +202,19 @@ func (s *stage) ipvsRemains() []string {
 	return list
 }
 
-// gone waits until nothing of a mode is left in the kernel, and returns how long that took.
-func (s *stage) gone(mode config.Mode, limit time.Duration) {
+// drainLimit is how long a mode may stay after its last connection: a UDP flow counts for 30 seconds more, and to look at every connection
+// of a busy kernel may take a while. Nothing depends on it but how soon a broken run ends.
+var drainLimit = lab.Patience(3 * time.Minute)
+
+// gone waits until nothing of a mode is left in the kernel.
+func (s *stage) gone(mode config.Mode) {
 	s.t.Helper()
 	start := time.Now()
-	for {
-		left := s.remains(mode)
-		if len(left) == 0 {
-			s.t.Logf("nothing of %s mode is left after %v", mode, time.Since(start).Round(time.Second))
-			return
+	s.Within(drainLimit, fmt.Sprintf("nothing of %s mode is left", mode), func() error {
+		if left := s.remains(mode); len(left) > 0 {
+			return fmt.Errorf("%d things are left, such as %s", len(left), left[0])
 		}
-		if time.Since(start) > limit {
-			s.t.Fatalf("after %v this is left of %s mode: %d things, such as %s", limit, mode, len(left), left[0])
-		}
-		time.Sleep(time.Second)
-	}
+		return nil
+	})
+	s.t.Logf("nothing of %s mode is left after %v", mode, time.Since(start).Round(time.Second))
 }
