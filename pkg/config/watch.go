@@ -29,9 +29,16 @@ func Watch(ctx context.Context, line *CommandLine, initial *Config) <-chan *Conf
 	if line.File == "" {
 		return nil
 	}
-	w := &watch{line: line, logger: klog.FromContext(ctx).WithValues("file", line.File), latest: initial, content: line.content, changes: make(chan *Config, 1)}
+	w := newWatch(ctx, line, initial)
 	go w.run(ctx)
 	return w.changes
+}
+
+func newWatch(ctx context.Context, line *CommandLine, initial *Config) *watch {
+	return &watch{
+		line: line, logger: klog.FromContext(ctx).WithValues("file", line.File), latest: initial, content: line.content,
+		changes: make(chan *Config, 1), afterRead: func(*watch) {},
+	}
 }
 
 type watch struct {
@@ -41,6 +48,8 @@ type watch struct {
 	content []byte  // of the file when it was last read; nil: it did not exist
 	invalid bool    // the file was not valid when it was last read
 	changes chan *Config
+
+	afterRead func(*watch) // for tests
 }
 
 func (w *watch) run(ctx context.Context) {
@@ -80,6 +89,7 @@ func (w *watch) run(ctx context.Context) {
 				w.follow(notifier) // before reading: a change in a new folder in between is read now
 			}
 			w.read()
+			w.afterRead(w)
 		}
 	}
 }

@@ -12,35 +12,74 @@ import (
 	"k8s.io/klog/v2/ktesting"
 )
 
-// patience is how long a test waits for what has to come, and pause for what must not.
-const (
-	patience = time.Minute
-	pause    = 4 * settle
-)
+// patience is how long a test waits for what has to happen.
+const patience = time.Minute
 
 // watched is a file under watch.
 type watched struct {
 	*testing.T
 	path    string
 	changes <-chan *Config
+	reads   chan string   // the content of the file at each read
+	ended   chan struct{} // closed when the watch has ended
 	log     func() string
 	end     context.CancelFunc
 }
 
-// newWatched loads a file and watches it. path is how it is reached.
+// newWatched loads a file and watches it.
 func newWatched(t *testing.T, path string) *watched {
 	t.Helper()
 	logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	ctx, end := context.WithCancel(klog.NewContext(t.Context(), logger))
-	t.Cleanup(end)
 	line := newLine(t, "--config="+path)
 	c, err := line.Load(logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watched{T: t, path: path, end: end, log: logger.GetSink().(ktesting.Underlier).GetBuffer().String}
-	w.changes = Watch(ctx, line, c)
+	file := newWatch(ctx, line, c)
+	w := &watched{
+		T: t, path: path, end: end, log: logger.GetSink().(ktesting.Underlier).GetBuffer().String,
+		changes: file.changes, reads: make(chan string, 1000), ended: make(chan struct{}),
+	}
+	file.afterRead = func(file *watch) { w.reads <- string(file.content) }
+	go func() {
+		defer close(w.ended)
+		file.run(ctx)
+	}()
+	t.Cleanup(func() {
+		end()
+		<-w.ended
+	})
 	return w
+}
+
+// ignores waits until the watch has read a content, and expects that no settings came.
+func (w *watched) ignores(content string) {
+	w.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case read := <-w.reads:
+			if read != content {
+				continue
+			}
+		case <-timeout:
+			w.Fatalf("not read; the log:\n%s", w.log())
+		}
+		break
+	}
+	select {
+	case c := <-w.changes:
+		w.Errorf("settings came, with %s", c.IPVS.Scheduler)
+	default:
+	}
+}
+
+// forget drops what has been read so far.
+func (w *watched) forget() {
+	for len(w.reads) > 0 {
+		<-w.reads
+	}
 }
 
 func (w *watched) write(content string) {
@@ -69,16 +108,7 @@ func (w *watched) expect(scheduler string) {
 	}
 }
 
-func (w *watched) expectNothing() {
-	w.Helper()
-	select {
-	case c := <-w.changes:
-		w.Errorf("settings came, with %s", c.IPVS.Scheduler)
-	case <-time.After(pause):
-	}
-}
-
-// says waits until something has been logged.
+// says waits until the log has a text.
 func (w *watched) says(text string) {
 	w.Helper()
 	for begin := time.Now(); !strings.Contains(w.log(), text); time.Sleep(settle / 10) {
@@ -95,8 +125,9 @@ func TestAChangedFileIsReadAgain(t *testing.T) {
 	w := newWatched(t, writeFile(t, withScheduler("rr")))
 	w.write(withScheduler("wrr"))
 	w.expect("wrr")
-	w.write("# the same in other words\n" + withScheduler("'wrr'") + "mode: ''\n")
-	w.expectNothing()
+	same := "# the same in other words\n" + withScheduler("'wrr'") + "mode: ''\n"
+	w.write(same)
+	w.ignores(same)
 	w.write(withScheduler("lc"))
 	w.expect("lc")
 }
@@ -116,7 +147,7 @@ func TestAFileThatIsReplacedIsReadAgain(t *testing.T) {
 	}
 }
 
-// configMap makes a folder as kubelet makes one of a ConfigMap, or changes what is in it, all at once.
+// configMap creates a folder as the kubelet does for a ConfigMap, or replaces its content atomically.
 func configMap(t *testing.T, dir, content string) {
 	t.Helper()
 	data, err := os.MkdirTemp(dir, "..version-")
@@ -178,14 +209,16 @@ func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
 			w := newWatched(t, writeFile(t, withScheduler("rr")))
 			w.write(test.content)
 			w.says(test.says)
+			w.ignores(test.content)
+			w.forget()
 			w.write(test.content)
-			w.expectNothing()
+			w.ignores(test.content)
 			if n := strings.Count(w.log(), "Cannot use the changed configuration"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, w.log())
 			}
 			w.write(withScheduler("rr"))
+			w.ignores(withScheduler("rr"))
 			w.says("The configuration is valid again")
-			w.expectNothing()
 			w.write(withScheduler("wrr"))
 			w.expect("wrr")
 		})
@@ -199,7 +232,7 @@ func TestAFileThatIsGoneIsSaidAndAwaited(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says("there is no file")
-	w.expectNothing()
+	w.ignores("")
 	w.write(withScheduler("wrr"))
 	w.expect("wrr")
 }
@@ -230,7 +263,9 @@ func TestNothingIsWatchedWithoutAFileOrAfterTheEnd(t *testing.T) {
 	}
 	w := newWatched(t, writeFile(t, withScheduler("rr")))
 	w.end()
-	time.Sleep(settle) // it may be at work still
+	<-w.ended
 	w.write(withScheduler("wrr"))
-	w.expectNothing()
+	if len(w.changes) > 0 {
+		t.Error("settings came")
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -70,22 +72,61 @@ func TestOneFairleadHoldsANode(t *testing.T) {
 	defer receive(t, other)()
 
 	second, log := hold(t.Context(), t, nodes[0], "Fairlead v2")
+	waitFor(t, log, "Waiting")
 	select {
 	case <-second:
 		t.Fatal("two Fairleads hold a node")
-	case <-time.After(3 * lockPause):
-	}
-	said := log.String()
-	if n := strings.Count(said, "Waiting"); n != 1 {
-		t.Errorf("said %d times that it waits:\n%s", n, said)
+	default:
 	}
 	for _, word := range []string{"Fairlead v1", fmt.Sprint(os.Getpid())} {
-		if !strings.Contains(said, word) {
-			t.Errorf("does not name the other by %q:\n%s", word, said)
+		if !strings.Contains(log.String(), word) {
+			t.Errorf("does not name the other by %q:\n%s", word, log.String())
 		}
 	}
 	release()
 	receive(t, second)()
+}
+
+// waitFor waits until a log has a message.
+func waitFor(t *testing.T, log ktesting.Buffer, message string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(log.String(), message); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not in the log:\n%s", message, log.String())
+		}
+	}
+}
+
+func TestAWaitingFairleadLogsItOnce(t *testing.T) {
+	node := hosts(t)[0]
+	var holder net.Listener
+	err := node.Do(func() (err error) {
+		holder, err = net.Listen("unix", nodeLock)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	waiting, log := hold(ctx, t, node, "Fairlead v2")
+	for range 3 { // it asks the holder at each attempt
+		conn, err := holder.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "Fairlead v1")
+		conn.Close()
+	}
+	if n := strings.Count(log.String(), "Waiting: another Fairlead"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+	holder.Close()
+	if release := receive(t, waiting); release == nil {
+		t.Error("it does not get the node")
+	} else {
+		release()
+	}
 }
 
 func TestAWaitingFairleadCanBeEnded(t *testing.T) {
