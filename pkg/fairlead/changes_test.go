@@ -57,6 +57,11 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 			told:   []string{"SwitchFailed: cannot switch from iptables mode to ipvs mode: there is no IPVS"},
 		},
 		{
+			name: "auto keeps the mode that serves", from: config.ModeIPVS, impossible: errors.New("it is not asked"),
+			change: func(c *config.Config) { c.Mode, c.IPVS.SyncPeriod = config.ModeAuto, time.Hour },
+			want:   func(c *config.Config) { c.IPVS.SyncPeriod = time.Hour },
+		},
+		{
 			name: "no mode whose settings do not fit those that stay", from: config.ModeIPTables,
 			change: func(c *config.Config) { c.Mode, c.IPVS.MarkBit, c.IPTables.MasqueradeBit = config.ModeIPVS, 14, 20 },
 			told:   []string{"SwitchFailed"},

@@ -41,11 +41,6 @@ func Init(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-func conntrackPresent() bool {
-	_, err := node.TCPBeLiberal()
-	return err == nil
-}
-
 // initIPVS prepares IPVS mode if that is the mode, or if IPVS is loaded already, so that the mode can be switched later.
 func initIPVS(ctx context.Context, c *config.Config) error {
 	if c.Mode != config.ModeIPVS && !ipvs.Present() {

@@ -64,15 +64,18 @@ func newLine(c *config.Settings, family service.Family, nodeName string, m *moni
 		Switched:      func(from, to string, err error) { m.switched(family, from, to, err) },
 		NodePorts:     choice,
 		PodsOfNode:    podsOfNode(c.Config, family),
-		Followers: append([]proxier.Follower{
-			conntrack.NewFlows(conntrack.Options{Family: family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(family)}),
-			&loopbackRouting{},
-			l.health,
-		}, takeOver(c, family, m.events.Node)...),
-		Observer: m.observer(family),
+		Followers:     l.postSyncHooks(c, m),
+		Observer:      m.observer(family),
 	})
 	m.setHealthy(family, l.proxier.Healthy)
 	return l, nil
+}
+
+// postSyncHooks returns what runs after each successful sync.
+func (l *line) postSyncHooks(c *config.Settings, m *monitor) []proxier.Follower {
+	flows := conntrack.Options{Family: l.family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(l.family)}
+	hooks := []proxier.Follower{conntrack.NewFlows(flows), newLateSysctls(c.Config), &loopbackRouting{}, l.health}
+	return append(hooks, takeOver(c, l.family, m.events.Node)...)
 }
 
 func (l *line) run(ctx context.Context) {

@@ -18,10 +18,11 @@ import (
 
 // monitor shows the state of Fairlead to others, by metrics, health checks and events.
 type monitor struct {
-	metrics *metrics.Metrics
-	health  *healthz.Health
-	events  source.Events
-	flags   map[string]string // served at /flagz; nil: not served
+	families []service.Family
+	metrics  *metrics.Metrics
+	health   *healthz.Health
+	events   source.Events
+	flags    map[string]string // served at /flagz; nil: not served
 
 	mu      sync.Mutex
 	config  *config.Config // applies until live is set
@@ -30,7 +31,7 @@ type monitor struct {
 }
 
 func newMonitor(c *config.Config, families []service.Family) *monitor {
-	m := &monitor{metrics: metrics.New(Version()), config: c, healthy: map[service.Family]func() bool{}}
+	m := &monitor{families: families, metrics: metrics.New(Version()), config: c, healthy: map[service.Family]func() bool{}}
 	m.health = healthz.New(healthz.Options{Families: families, Healthy: m.keepsUp, Healthz: m.metrics.Healthz, Livez: m.metrics.Livez})
 	m.metrics.SetMode(string(c.Mode))
 	for _, f := range families {

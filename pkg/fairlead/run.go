@@ -11,9 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/fairlead/fairlead/pkg/config"
-	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/node"
-	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
@@ -29,8 +27,7 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 		return err
 	}
 	logger := klog.FromContext(ctx)
-	families := node.Families()
-	m := newMonitor(c, families)
+	m := newMonitor(c, node.Families())
 	m.flags = o.flags
 	src, err := newSource(logger, c, name, m)
 	if err != nil {
@@ -45,6 +42,11 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	setOOMScoreAdj(logger, c)
 	c = chooseMode(ctx, c)
 	m.setConfig(c)
+	return forward(ctx, c, name, src, m, o)
+}
+
+// forward forwards traffic until ctx ends, on a node that no other Fairlead holds.
+func forward(ctx context.Context, c *config.Config, nodeName string, src source.Source, m *monitor, o *options) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -53,7 +55,8 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	if err := m.serve(ctx, &running, func(err error) { stop(failure{err}) }); err != nil {
 		return err
 	}
-	if c, err = awaitKernel(ctx, c, o.changes); err != nil {
+	c, err := awaitKernel(ctx, c, o.changes)
+	if err != nil {
 		return stopped(ctx)
 	}
 	m.setConfig(c)
@@ -61,9 +64,9 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	if err != nil {
 		return err
 	}
-	applySysctls(logger, c)
+	applySysctlsAtStart(klog.FromContext(ctx), c)
 	m.events.Node(source.ReasonStarting, fmt.Sprintf("Fairlead %s, %s mode", Version(), c.Mode))
-	lines, handlers, err := startLines(ctx, settings, families, name, m, &running)
+	lines, handlers, err := startLines(ctx, settings, nodeName, m, &running)
 	if err != nil {
 		return err
 	}
@@ -79,10 +82,10 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 }
 
 // startLines creates the line of each family, and runs it until ctx ends.
-func startLines(ctx context.Context, c *config.Settings, families []service.Family, nodeName string, m *monitor, running *sync.WaitGroup) ([]*line, source.Handlers, error) {
+func startLines(ctx context.Context, c *config.Settings, nodeName string, m *monitor, running *sync.WaitGroup) ([]*line, source.Handlers, error) {
 	var lines []*line
 	var handlers source.Handlers
-	for _, family := range families {
+	for _, family := range m.families {
 		l, err := newLine(c, family, nodeName, m)
 		if err != nil {
 			return nil, nil, err
@@ -136,21 +139,5 @@ func followAddresses(ctx context.Context, lines []*line, known func()) {
 	})
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "Cannot follow the addresses of the node, node ports stay on the known ones")
-	}
-}
-
-// applySysctls sets the limits and timeouts of connection tracking. Fairlead works without them.
-func applySysctls(logger klog.Logger, c *config.Config) {
-	limits := conntrack.Limits{PerCore: c.Conntrack.MaxPerCore, Min: c.Conntrack.Min}
-	if err := limits.Apply(); err != nil {
-		logger.Error(err, "Could not raise the number of connections that the kernel can track; going on with what it has")
-	}
-	timeouts := conntrack.Timeouts{
-		TCPEstablished: c.Conntrack.TCPEstablished, TCPCloseWait: c.Conntrack.TCPCloseWait,
-		UDP: c.Conntrack.UDP, UDPStream: c.Conntrack.UDPStream,
-		TCPBeLiberal: c.Conntrack.TCPBeLiberal,
-	}
-	if err := timeouts.Apply(); err != nil {
-		logger.Error(err, "Could not set how the kernel tracks connections; going on with what it has")
 	}
 }
