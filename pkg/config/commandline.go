@@ -26,6 +26,7 @@ type CommandLine struct {
 	healthzPort, metricsPort int
 	content                  []byte // of the file when it was last read
 	logged                   map[Notice]bool
+	vmodule                  *string // --vmodule of the command line, which Load extends by the patterns of the file
 }
 
 // NewCommandLine adds all flags to a flag set. The CommandLine has their values once the set has been parsed.
@@ -67,7 +68,13 @@ func (l *CommandLine) Load(logger klog.Logger) (*Config, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return c, c.Logging.apply(l.flags)
+	if l.vmodule == nil {
+		l.vmodule = new(string)
+		if flag := l.flags.Lookup("vmodule"); flag != nil {
+			*l.vmodule = flag.Value.String()
+		}
+	}
+	return c, c.Logging.apply(l.flags, *l.vmodule)
 }
 
 // fromFlags returns the settings if there is no file.

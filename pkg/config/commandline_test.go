@@ -49,21 +49,21 @@ func writeFile(t *testing.T, content string) string {
 	return path
 }
 
-func TestBesideAFileOnlySomeFlagsHold(t *testing.T) {
+func TestOnlySomeFlagsOverrideAFile(t *testing.T) {
 	content := head + "mode: ipvs\nhostnameOverride: from-file\n" + ownHead + "ipvs: {markBit: 3, drainTimeout: 5m}\n"
 	tests := []struct {
 		name   string
 		args   []string
 		want   []string // the settings that are not as the file has them
-		notice []string // the flags that are said to have no effect
+		notice []string // the flags that are logged as ignored
 	}{
 		{"none given", nil, nil, nil},
-		{"those of kube-proxy's that it heeds", []string{"--hostname-override=Node", "--master=https://192.0.2.1"}, []string{"master", "hostname-override"}, nil},
-		{"an empty name is none", []string{"--hostname-override="}, nil, nil},
-		{"those of kube-proxy's that it does not heed", []string{"--proxy-mode=iptables", "--kubeconfig=x", "--cluster-cidr=10.0.0.0/8", "--ipvs-exclude-cidrs=192.0.2.0/24", "--healthz-port=0"},
+		{"kube-proxy's flags that override a file", []string{"--hostname-override=Node", "--master=https://192.0.2.1"}, []string{"master", "hostname-override"}, nil},
+		{"an empty name does not override", []string{"--hostname-override="}, nil, nil},
+		{"kube-proxy's flags that do not override a file", []string{"--proxy-mode=iptables", "--kubeconfig=x", "--cluster-cidr=10.0.0.0/8", "--ipvs-exclude-cidrs=192.0.2.0/24", "--healthz-port=0"},
 			nil, []string{"--proxy-mode", "--kubeconfig", "--cluster-cidr", "--ipvs-exclude-cidrs", "--healthz-port"}},
-		{"our own", []string{"--ipvs-mark-bit=5", "--take-over=false", "--iptables-variant=nft"}, []string{"take-over", "iptables-variant", "ipvs-mark-bit"}, nil},
-		{"those that Fairlead does nothing for", []string{"--feature-gates=A=true,B=false", "--logging-format=json", "--log-flush-frequency=1s"}, nil,
+		{"Fairlead's own flags", []string{"--ipvs-mark-bit=5", "--take-over=false", "--iptables-variant=nft"}, []string{"take-over", "iptables-variant", "ipvs-mark-bit"}, nil},
+		{"flags that Fairlead ignores", []string{"--feature-gates=A=true,B=false", "--logging-format=json", "--log-flush-frequency=1s"}, nil,
 			[]string{"--feature-gates", "--logging-format", "--log-flush-frequency"}},
 		{"verbosity", []string{"-v=3"}, nil, nil},
 	}
@@ -79,21 +79,21 @@ func TestBesideAFileOnlySomeFlagsHold(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := changed(fromFile, c); !slices.Equal(got, test.want) {
-				t.Errorf("these do not hold as in the file: %v, want %v", got, test.want)
+				t.Errorf("these differ from the file: %v, want %v", got, test.want)
 			}
 			if n := strings.Count(log, "Setting ignored or replaced"); n != len(test.notice) {
 				t.Errorf("%d notices, want %d", n, len(test.notice))
 			}
 			for _, flag := range test.notice {
 				if !strings.Contains(log, `setting="`+flag+`"`) {
-					t.Errorf("nothing is said of %s in\n%s", flag, log)
+					t.Errorf("%s is not logged in\n%s", flag, log)
 				}
 			}
 		})
 	}
 }
 
-func TestWithoutAFileFlagsHold(t *testing.T) {
+func TestFlagsApplyWithoutAFile(t *testing.T) {
 	tests := []struct {
 		name   string
 		args   []string
@@ -108,8 +108,8 @@ func TestWithoutAFileFlagsHold(t *testing.T) {
 		}, ""},
 		{"the last port there is", []string{"--healthz-bind-address=::1", "--healthz-port=65535"}, func(c *Config) { c.HTTP.HealthzBindAddress = "[::1]:65535" }, ""},
 		{"port 0 turns a server off", []string{"--healthz-port=0", "--metrics-port=0"}, func(c *Config) { c.HTTP = HTTP{} }, ""},
-		{"what Fairlead does nothing for", []string{"--show-hidden-metrics-for-version=1.35"}, func(*Config) {}, "--show-hidden-metrics-for-version"},
-		{"what holds anyway", []string{"--logging-format=text", "--bind-address=0.0.0.0"}, func(*Config) {}, ""},
+		{"a flag that Fairlead ignores", []string{"--show-hidden-metrics-for-version=1.35"}, func(*Config) {}, "--show-hidden-metrics-for-version"},
+		{"what Fairlead does anyway", []string{"--logging-format=text", "--bind-address=0.0.0.0"}, func(*Config) {}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -120,16 +120,16 @@ func TestWithoutAFileFlagsHold(t *testing.T) {
 			want := Default()
 			test.want(want)
 			if got := changed(want, c); got != nil {
-				t.Errorf("these are not as they should be: %v", got)
+				t.Errorf("these are not as expected: %v", got)
 			}
-			if said := strings.Contains(log, "Setting ignored or replaced"); said != (test.notice != "") || !strings.Contains(log, test.notice) {
-				t.Errorf("logged %q, want something on %q", log, test.notice)
+			if logged := strings.Contains(log, "Setting ignored or replaced"); logged != (test.notice != "") || !strings.Contains(log, test.notice) {
+				t.Errorf("logged %q, want %q", log, test.notice)
 			}
 		})
 	}
 }
 
-func TestFaultsNameTheFlagOrTheFile(t *testing.T) {
+func TestErrorsNameTheFlagOrTheField(t *testing.T) {
 	path := writeFile(t, head+"mode: ipvs\nipvs: {scheduler: fastest}\n"+ownHead+"ipvs: {markBit: 40}\n")
 	tests := []struct {
 		name string
@@ -137,9 +137,9 @@ func TestFaultsNameTheFlagOrTheFile(t *testing.T) {
 		want []string
 	}{
 		{"flags", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=fastest"}, []string{`--ipvs-scheduler: "fastest"`}},
-		{"ports that are none", []string{"--healthz-port=75792", "--metrics-port=-1"}, []string{"--healthz-port: 75792 is not between 0 and 65535", "--metrics-port: -1 is not"}},
+		{"invalid ports", []string{"--healthz-port=75792", "--metrics-port=-1"}, []string{"--healthz-port: 75792 is not between 0 and 65535", "--metrics-port: -1 is not"}},
 		{"a file", []string{"--config=" + path}, []string{path + `: ipvs.scheduler: "fastest"`, path + ": ipvs.markBit (in FairleadConfiguration): 40"}},
-		{"a flag that goes before a file", []string{"--config=" + path, "--ipvs-mark-bit=41"}, []string{"--ipvs-mark-bit: 41"}},
+		{"a flag that overrides a file", []string{"--config=" + path, "--ipvs-mark-bit=41"}, []string{"--ipvs-mark-bit: 41"}},
 		{"no such file", []string{"--config=/nowhere/config.conf"}, []string{"--config", "/nowhere/config.conf", "correct the path"}},
 		{"a folder", []string{"--config=" + filepath.Dir(path)}, []string{"--config", "is a directory"}},
 	}
@@ -175,7 +175,7 @@ func TestTwoModesByFlagAreRefused(t *testing.T) {
 	}
 }
 
-func TestVerbosityIsTheFilesUnlessAFlagSaysOtherwise(t *testing.T) {
+func TestVerbosityFlagsOverrideTheFile(t *testing.T) {
 	path := writeFile(t, head+"logging: {verbosity: 4, vmodule: [{filePattern: watch, verbosity: 9}]}\n")
 	for _, test := range []struct {
 		args       []string
@@ -183,11 +183,13 @@ func TestVerbosityIsTheFilesUnlessAFlagSaysOtherwise(t *testing.T) {
 	}{
 		{nil, "4", "watch=9"},
 		{[]string{"-v=2"}, "2", "watch=9"},
-		{[]string{"--v=0", "--vmodule=x=1"}, "0", "x=1"},
+		{[]string{"--v=0", "--vmodule=x=1"}, "0", "x=1,watch=9"},
 	} {
 		line := newLine(t, append(test.args, "--config="+path)...)
-		if _, _, err := load(t, line); err != nil {
-			t.Fatal(err)
+		for range 2 { // the second time changes nothing
+			if _, _, err := load(t, line); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if v, vmodule := line.flags.Lookup("v").Value.String(), line.flags.Lookup("vmodule").Value.String(); v != test.v || vmodule != test.vmodule {
 			t.Errorf("%v: -v %s, --vmodule %s", test.args, v, vmodule)
@@ -195,7 +197,7 @@ func TestVerbosityIsTheFilesUnlessAFlagSaysOtherwise(t *testing.T) {
 	}
 }
 
-func TestANoticeIsSaidOnce(t *testing.T) {
+func TestANoticeIsLoggedOnce(t *testing.T) {
 	path := writeFile(t, head+"portRange: 1-2\n")
 	line := newLine(t, "--config="+path)
 	_, first, err := load(t, line)
@@ -207,7 +209,7 @@ func TestANoticeIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestEveryFlagIsASettingOrHasNoEffect(t *testing.T) {
+func TestEveryFlagIsASettingOrIgnored(t *testing.T) {
 	known := []string{"config", "write-config-to", "cleanup", "healthz-port", "metrics-port", "v", "vmodule"}
 	for _, u := range allUnsupported {
 		known = append(known, u.flag)
@@ -224,7 +226,7 @@ func TestEveryFlagIsASettingOrHasNoEffect(t *testing.T) {
 	}
 }
 
-func TestRestartIsNeededForWhatIsNotTakenUpLive(t *testing.T) {
+func TestChangesThatNeedARestartAreNamed(t *testing.T) {
 	tests := []struct {
 		name    string
 		was, is string
@@ -251,7 +253,7 @@ func TestRestartIsNeededForWhatIsNotTakenUpLive(t *testing.T) {
 	}
 }
 
-func TestSettingsAreComparedWithoutBeingWrittenTo(*testing.T) {
+func TestComparingSettingsDoesNotWriteToThem(*testing.T) {
 	was, is := Default(), Default()
 	read := make(chan struct{})
 	go func() { // the race detector tells of a write

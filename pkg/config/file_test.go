@@ -17,7 +17,7 @@ const (
 	ownHead = "---\napiVersion: fairlead.dev/v1alpha1\nkind: FairleadConfiguration\n"
 )
 
-// mustParse reads a file that has no fault.
+// mustParse reads a valid file.
 func mustParse(t *testing.T, content string) (*Config, []Notice) {
 	t.Helper()
 	c, notices, err := Parse("file", []byte(content))
@@ -35,7 +35,7 @@ func changed(was, is *Config) (flags []string) {
 	return flags
 }
 
-func TestWhatKubeadmWritesIsReadWithoutANotice(t *testing.T) {
+func TestFilesOfKubeadmHaveNoNotices(t *testing.T) {
 	data, err := os.ReadFile("testdata/kubeadm.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestWhatKubeadmWritesIsReadWithoutANotice(t *testing.T) {
 	}
 }
 
-func TestAFileHoldsAsKubeProxyUnderstandsIt(t *testing.T) {
+func TestAFileMeansWhatItMeansToKubeProxy(t *testing.T) {
 	tests := []struct {
 		name, content string
 		want          func(*Config)
@@ -104,7 +104,7 @@ func TestAFileHoldsAsKubeProxyUnderstandsIt(t *testing.T) {
 	}
 }
 
-func TestFaultsOfAFileAreNamed(t *testing.T) {
+func TestErrorsInAFileAreNamed(t *testing.T) {
 	tests := []struct {
 		name, content string
 		want          []string // each in the message
@@ -182,7 +182,7 @@ func TestInvalidFieldsOfAFileAreNamedByTheirPath(t *testing.T) {
 	}
 }
 
-func TestWhatHasNoEffectInAFileIsSaid(t *testing.T) {
+func TestIgnoredFieldsAreNamed(t *testing.T) {
 	tests := []struct {
 		name, content string
 		want          []string // the settings that are named
@@ -213,7 +213,7 @@ func TestWhatHasNoEffectInAFileIsSaid(t *testing.T) {
 	}
 }
 
-// fill gives every field of a struct a value, one at a time, and calls each with its path.
+// fill sets every field of a struct, one at a time, and calls each with its path.
 func fill(v reflect.Value, path string, each func(path string)) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -283,7 +283,7 @@ func fields(each func(path string, k *v1alpha1.KubeProxyConfiguration)) {
 	fill(reflect.ValueOf(k).Elem(), "", func(path string) { each(path, k) })
 }
 
-func TestNoFieldOfKubeProxysIsPassedOverInSilence(t *testing.T) {
+func TestEveryFieldOfKubeProxysIsUsedOrNamed(t *testing.T) {
 	n := 0
 	fields(func(path string, k *v1alpha1.KubeProxyConfiguration) {
 		n++
@@ -298,14 +298,14 @@ func TestNoFieldOfKubeProxysIsPassedOverInSilence(t *testing.T) {
 		}
 		notices := withoutEffect(k)
 		switch {
-		case strings.HasPrefix(path, "nftables."): // as in kube-proxy, what another mode needs is not looked at
+		case strings.HasPrefix(path, "nftables."): // as in kube-proxy, settings of another mode are ignored
 			if paths != nil || notices != nil {
 				t.Errorf("%s has an effect: %v, %v", path, paths, notices)
 			}
 		case slices.Contains(paths, path):
 		case len(notices) == 1 && (notices[0].Setting == path || strings.HasPrefix(path, notices[0].Setting+".")):
 		default:
-			t.Errorf("%s sets %v, and is told of as %v", path, paths, notices)
+			t.Errorf("%s sets %v, and is logged as %v", path, paths, notices)
 		}
 	})
 	if n < 60 {
@@ -313,7 +313,7 @@ func TestNoFieldOfKubeProxysIsPassedOverInSilence(t *testing.T) {
 	}
 }
 
-func TestWrittenSettingsAreReadAsTheyWere(t *testing.T) {
+func TestWrittenSettingsAreReadUnchanged(t *testing.T) {
 	c := Default()
 	fs := c.flags()
 	for flag, value := range map[string]string{
@@ -367,7 +367,7 @@ func FuzzFilesAreReadWhateverTheyHold(f *testing.F) {
 	})
 }
 
-func TestOwnDocumentHasWhatKubeProxyLacks(t *testing.T) {
+func TestOwnDocumentHasAllOwnSettings(t *testing.T) {
 	data, err := yaml.Marshal(Default().Own())
 	if err != nil {
 		t.Fatal(err)

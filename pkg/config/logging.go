@@ -38,11 +38,13 @@ func (l *Logging) kubeProxy() logsapi.LoggingConfiguration {
 	return k
 }
 
-// apply sets klog's flags to the values of the file, unless the command line sets them.
-func (l *Logging) apply(fs *pflag.FlagSet) error {
-	for name, value := range map[string]string{"v": strconv.FormatUint(uint64(l.Verbosity), 10), "vmodule": l.VModule} {
+// apply sets klog's flags to the values of the file, unless the command line sets them. As in kube-proxy, the patterns of --vmodule come
+// before those of the file, and override them: vmodule is that flag's value on the command line.
+func (l *Logging) apply(fs *pflag.FlagSet, vmodule string) error {
+	patterns := strings.Trim(vmodule+","+l.VModule, ",")
+	for name, value := range map[string]string{"v": strconv.FormatUint(uint64(l.Verbosity), 10), "vmodule": patterns} {
 		flag := fs.Lookup(name)
-		if flag == nil || flag.Changed || flag.Value.String() == value {
+		if flag == nil || name == "v" && flag.Changed || flag.Value.String() == value {
 			continue
 		}
 		if err := flag.Value.Set(value); err != nil {

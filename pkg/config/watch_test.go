@@ -195,7 +195,7 @@ func TestALinkIntoAnotherFolderIsFollowed(t *testing.T) {
 	w.expect("wrr")
 }
 
-func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
+func TestAnInvalidFileIsLoggedOnceAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, content, says string }{
 		{"not YAML", "mode: [", "neither YAML nor JSON"},
@@ -214,7 +214,7 @@ func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
 			w.write(test.content)
 			w.ignores(test.content)
 			if n := strings.Count(w.log(), "Cannot use the changed configuration"); n != 1 {
-				t.Errorf("said %d times:\n%s", n, w.log())
+				t.Errorf("logged %d times:\n%s", n, w.log())
 			}
 			w.write(withScheduler("rr"))
 			w.ignores(withScheduler("rr"))
@@ -225,7 +225,7 @@ func TestABrokenFileIsSaidOnceAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsGoneIsSaidAndAwaited(t *testing.T) {
+func TestAMissingFileIsLoggedAndReadWhenItIsBack(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t, writeFile(t, withScheduler("rr")))
 	if err := os.Remove(w.path); err != nil {
@@ -237,7 +237,7 @@ func TestAFileThatIsGoneIsSaidAndAwaited(t *testing.T) {
 	w.expect("wrr")
 }
 
-func TestSettingsThatNobodyTookAreReplacedByNewerOnes(t *testing.T) {
+func TestSettingsThatWereNotReceivedAreReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t, writeFile(t, withScheduler("rr")))
 	for _, name := range []string{"wrr", "lc"} {
@@ -256,7 +256,7 @@ func TestSettingsThatNobodyTookAreReplacedByNewerOnes(t *testing.T) {
 	}
 }
 
-func TestNothingIsWatchedWithoutAFileOrAfterTheEnd(t *testing.T) {
+func TestNothingIsSentWithoutAFileOrAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	if changes := Watch(t.Context(), newLine(t), Default()); changes != nil {
 		t.Error("there is a channel without a file")

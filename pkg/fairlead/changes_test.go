@@ -3,6 +3,8 @@ package fairlead
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 		impossible error
 		change     func(c *config.Config)
 		want       func(c *config.Config) // what of it is taken up
-		told       []string
+		events     []string
 	}{
 		{name: "nothing", from: config.ModeIPTables},
 		{
@@ -54,7 +56,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 		{
 			name: "no mode that the kernel does not have, and nothing with it", from: config.ModeIPTables, impossible: errors.New("there is no IPVS"),
 			change: func(c *config.Config) { c.Mode, c.IPVS.SyncPeriod = config.ModeIPVS, time.Hour },
-			told:   []string{"SwitchFailed: cannot switch from iptables mode to ipvs mode: there is no IPVS"},
+			events: []string{"SwitchFailed: cannot switch from iptables mode to ipvs mode: there is no IPVS"},
 		},
 		{
 			name: "auto keeps the mode that serves", from: config.ModeIPVS, impossible: errors.New("it is not asked"),
@@ -64,7 +66,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 		{
 			name: "no mode whose settings do not fit those that stay", from: config.ModeIPTables,
 			change: func(c *config.Config) { c.Mode, c.IPVS.MarkBit, c.IPTables.MasqueradeBit = config.ModeIPVS, 14, 20 },
-			told:   []string{"SwitchFailed"},
+			events: []string{"SwitchFailed"},
 		},
 	}
 	for _, test := range tests {
@@ -77,15 +79,15 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 			if test.want != nil {
 				test.want(want)
 			}
-			var told []string
-			l := &live{tell: func(reason, message string) { told = append(told, reason+": "+message) }, prepare: func(context.Context, *config.Config) error { return test.impossible }}
+			var events []string
+			l := &live{notify: func(reason, message string) { events = append(events, reason+": "+message) }, prepare: func(context.Context, *config.Config) error { return test.impossible }}
 			l.running.Store(running)
 			l.apply(t.Context(), changed)
 			if diff := cmp.Diff(want, l.running.Load(), cmpopts.IgnoreUnexported(config.Config{})); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
-			if len(told) != len(test.told) || len(told) > 0 && told[0][:len(test.told[0])] != test.told[0] {
-				t.Errorf("told %q, want %q", told, test.told)
+			if !slices.EqualFunc(events, test.events, strings.HasPrefix) {
+				t.Errorf("events %q, want %q", events, test.events)
 			}
 		})
 	}

@@ -8,23 +8,23 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-// What is wrong with a mode that nobody asks for must not keep the other from forwarding.
-func TestSettingsThatAreNotInUseNeedNotBeRight(t *testing.T) {
+// Invalid settings of a mode that is not in use must not prevent the other mode from serving.
+func TestSettingsThatAreNotInUseMayBeInvalid(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(c *config.Config)
 	}{
 		{"a range without a length", func(c *config.Config) { c.IPVS.ExcludeCIDRs = []string{"192.0.2.1"} }},
-		{"a bit that is none", func(c *config.Config) { c.IPVS.MarkBit = -1 }},
+		{"a bit out of range", func(c *config.Config) { c.IPVS.MarkBit = -1 }},
 		{"the bit of masquerading", func(c *config.Config) { c.IPTables.MasqueradeBit = c.IPVS.MarkBit }},
-		{"a scheduler that nobody knows", func(c *config.Config) { c.IPVS.Scheduler = "best" }},
+		{"an unknown scheduler", func(c *config.Config) { c.IPVS.Scheduler = "best" }},
 		{"periods of iptables mode", func(c *config.Config) { c.Mode, c.IPTables.SyncPeriod = config.ModeIPVS, -1 }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := config.Default()
 			test.change(c)
-			var events told
+			var events recorded
 			m := newMonitor(c, []service.Family{service.IPv4})
 			m.setEvents(&events, func(string, string) {})
 			settings, err := c.Settings()
@@ -47,7 +47,7 @@ func TestWhatChangesWhileWaitingForTheKernel(t *testing.T) {
 		taken  bool
 	}{
 		{"another mode", func(c *config.Config) { c.Mode = config.ModeIPTables }, true},
-		{"another mode, with a period that is none", func(c *config.Config) { c.Mode, c.IPTables.SyncPeriod = config.ModeIPTables, -time.Second }, false},
+		{"another mode, with an invalid period", func(c *config.Config) { c.Mode, c.IPTables.SyncPeriod = config.ModeIPTables, -time.Second }, false},
 		{"a mark bit that the running settings use", func(c *config.Config) { c.IPVS.MarkBit, c.IPTables.MasqueradeBit = waiting.IPTables.MasqueradeBit, 20 }, false},
 	}
 	for _, test := range tests {

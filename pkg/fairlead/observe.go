@@ -41,8 +41,8 @@ func newMonitor(c *config.Config, families []service.Family) *monitor {
 }
 
 // setEvents sets where events go. It is called before anything is observed.
-func (m *monitor) setEvents(events source.Events, tell func(reason, message string)) {
-	m.events = &countedEvents{events, m.metrics, tell}
+func (m *monitor) setEvents(events source.Events, notify func(reason, message string)) {
+	m.events = &countedEvents{events, m.metrics, notify}
 }
 
 // setConfig sets the settings that apply now.
@@ -116,14 +116,14 @@ func (m *monitor) observer(family service.Family) proxier.Observer {
 type countedEvents struct {
 	source.Events
 	metrics *metrics.Metrics
-	tell    func(reason, message string) // see WithNodeEvents
+	notify  func(reason, message string) // see WithNodeEvents
 }
 
 // Node implements source.Events.
 func (e *countedEvents) Node(reason, message string) {
 	e.metrics.Event(reason)
 	e.Events.Node(reason, message)
-	e.tell(reason, message)
+	e.notify(reason, message)
 }
 
 // Service implements source.Events.

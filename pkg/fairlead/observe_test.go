@@ -25,16 +25,16 @@ func logContext(ctx context.Context, logger logr.Logger) context.Context {
 	return klog.NewContext(ctx, logger)
 }
 
-// told notes events.
-type told []string
+// recorded records events.
+type recorded []string
 
-func (e *told) Node(reason, message string) { *e = append(*e, reason+": "+message) }
+func (e *recorded) Node(reason, message string) { *e = append(*e, reason+": "+message) }
 
-func (e *told) Service(name types.NamespacedName, reason, message string) {
+func (e *recorded) Service(name types.NamespacedName, reason, message string) {
 	*e = append(*e, fmt.Sprint(name, " ", reason, ": ", message))
 }
 
-func TestWhatAnOperatorMustKnowIsAnEvent(t *testing.T) {
+func TestEventsForOperators(t *testing.T) {
 	failed := func(o proxier.Observer, inARow int) {
 		o.Failed(proxier.Failure{Task: proxier.TaskSync, Err: errors.New("the lock is held"), InARow: inARow})
 	}
@@ -49,7 +49,7 @@ func TestWhatAnOperatorMustKnowIsAnEvent(t *testing.T) {
 				failed(o, n+1)
 			}
 		}, []string{"SyncFailed: IPv4: the rules could not be written 3 times in a row; those in place stay: the lock is held"}},
-		{"failures that go on for long are said again", func(o proxier.Observer) {
+		{"failures that go on for long are repeated", func(o proxier.Observer) {
 			failed(o, 3)
 			time.Sleep(eventPause)
 			failed(o, 12)
@@ -73,7 +73,7 @@ func TestWhatAnOperatorMustKnowIsAnEvent(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var events told
+				var events recorded
 				m := newMonitor(config.Default(), []service.Family{service.IPv4})
 				m.setEvents(&events, func(string, string) {})
 				test.do(m.observer(service.IPv4))
@@ -101,7 +101,7 @@ func TestAFamilyIsReadyWhenItFails(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var events told
+			var events recorded
 			m := newMonitor(config.Default(), []service.Family{service.IPv4, service.IPv6})
 			m.setEvents(&events, func(string, string) {})
 			m.observer(service.IPv4).Synced(proxier.Sync{})
@@ -112,21 +112,21 @@ func TestAFamilyIsReadyWhenItFails(t *testing.T) {
 			if answer.Code != test.want {
 				t.Errorf("status %d, want %d", answer.Code, test.want)
 			}
-			if told := len(events) > 0; told == test.is.Needless {
+			if sent := len(events) > 0; sent == test.is.Needless {
 				t.Errorf("events: %q", events)
 			}
 		})
 	}
 }
 
-func TestASwitchIsTold(t *testing.T) {
-	var events, embedder told
+func TestASwitchIsAnEvent(t *testing.T) {
+	var events, embedder recorded
 	m := newMonitor(config.Default(), []service.Family{service.IPv4})
 	m.setEvents(&events, embedder.Node)
 	m.switched(service.IPv4, "iptables", "ipvs", errors.New("no such module"))
 	m.switched(service.IPv4, "iptables", "ipvs", nil)
 	want := []string{"SwitchFailed: IPv4: cannot switch from iptables mode to ipvs mode", "ModeSwitched: IPv4: switched from iptables mode to ipvs mode"}
-	for _, got := range []told{events, embedder} {
+	for _, got := range []recorded{events, embedder} {
 		if !slices.EqualFunc([]string(got), want, strings.HasPrefix) {
 			t.Errorf("got %q", got)
 		}

@@ -11,7 +11,7 @@ type Option func(*options)
 
 type options struct {
 	changes <-chan *config.Config
-	tell    func(reason, message string)
+	notify  func(reason, message string)
 	flags   map[string]string
 }
 
@@ -23,10 +23,10 @@ func WithChanges(changes <-chan *config.Config) Option {
 
 // WithNodeEvents makes Run call a function with each event about the node: its reason, which is one of package source's, and a message.
 // The function must not block.
-func WithNodeEvents(tell func(reason, message string)) Option {
+func WithNodeEvents(notify func(reason, message string)) Option {
 	return func(o *options) {
-		if tell != nil {
-			o.tell = tell
+		if notify != nil {
+			o.notify = notify
 		}
 	}
 }
@@ -39,7 +39,7 @@ func WithFlags(flags *pflag.FlagSet) Option {
 }
 
 func newOptions(list []Option) *options {
-	o := &options{tell: func(string, string) {}}
+	o := &options{notify: func(string, string) {}}
 	for _, option := range list {
 		option(o)
 	}

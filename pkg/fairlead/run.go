@@ -51,7 +51,7 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop(nil)
-	m.setEvents(src.Events(ctx), o.tell)
+	m.setEvents(src.Events(ctx), o.notify)
 	if err := m.serve(ctx, &running, func(err error) { stop(failure{err}) }); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	if err != nil {
 		return err
 	}
-	live := &live{lines: lines, tell: m.refused, prepare: prepareKernel}
+	live := &live{lines: lines, notify: m.refused, prepare: prepareKernel}
 	live.running.Store(c)
 	m.setLive(live)
 	running.Go(func() { live.follow(ctx, o.changes) })
