@@ -92,6 +92,16 @@ func TestFilesAndFlagsMeanWhatTheyMeanToKubeProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kubeadm137, err := os.ReadFile("../../pkg/config/testdata/effective/kubeadm-1.37.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k3s, err := os.ReadFile("../../pkg/config/testdata/effective/k3s.flags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// With --write-config-to, kube-proxy does not add the default port, and rejects its own result.
+	k3sFlags := strings.Fields(strings.Replace(string(k3s), "--healthz-bind-address=127.0.0.1", "--healthz-bind-address=127.0.0.1:10256", 1))
 	everything := head + `mode: ipvs
 clientConnection: {kubeconfig: /k, qps: 7, burst: 8, contentType: application/json, acceptContentTypes: application/json}
 hostnameOverride: Node
@@ -114,7 +124,9 @@ logging: {verbosity: 3, vmodule: [{filePattern: a, verbosity: 1}]}
 		name, file string // no file: flags alone
 		args       []string
 	}{
-		{"what kubeadm writes", string(kubeadm), nil},
+		{"what kubeadm 1.36 writes", string(kubeadm), nil},
+		{"what kubeadm 1.37 writes", string(kubeadm137), nil},
+		{"the flags of k3s", "", k3sFlags},
 		{"nothing but its kind", head, nil},
 		{"everything", everything, nil},
 		{"a document of ours behind it", everything + own + "ipvs: {markBit: 3}\n", nil},
