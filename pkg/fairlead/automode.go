@@ -3,7 +3,9 @@ package fairlead
 import (
 	"context"
 	"net"
+	"strings"
 
+	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 
 	"github.com/fairlead/fairlead/pkg/config"
@@ -58,25 +60,27 @@ func (e evidence) mode(probe func() error) (config.Mode, string) {
 }
 
 const (
-	// iptablesPrefix starts the names of the chains of iptables mode.
-	iptablesPrefix = "FL-"
+	// ownPrefix starts the names of all chains of Fairlead, and iptablesPrefix those of iptables mode.
+	ownPrefix, iptablesPrefix = "FL", "FL-"
 	// kubeProxyInterface has all virtual IPs as its addresses in kube-proxy's IPVS mode.
 	kubeProxyInterface = "kube-ipvs0"
 )
 
 // serving looks for the modes that serve on this node, in both IP families.
 func serving(ctx context.Context, c *config.Config) (e evidence) {
+	quiet := klog.NewContext(ctx, logr.Discard()) // the backends log the same about the rules
 	for _, family := range node.Families() {
-		for prefix, found := range map[string]*bool{iptablesPrefix: &e.iptables, ipvs.ChainPrefix: &e.ipvs} {
-			rules := xtables.New(xtables.Options{Family: family, Variant: xtables.Variant(c.IPTables.Variant), Owner: xtables.Owner{
-				Prefix: prefix,
-				Ours:   func(string) bool { return true },
-			}})
-			if err := rules.Read(ctx); err != nil {
-				e.err = err
-				continue
-			}
-			*found = *found || len(rules.Held("nat")) > 0
+		rules := xtables.New(xtables.Options{Family: family, Variant: xtables.Variant(c.IPTables.Variant), Owner: xtables.Owner{
+			Prefix: ownPrefix,
+			Ours:   func(string) bool { return true },
+		}})
+		if err := rules.Read(quiet); err != nil {
+			e.err = err
+			continue
+		}
+		for _, chain := range rules.Held("nat") {
+			e.iptables = e.iptables || strings.HasPrefix(chain, iptablesPrefix)
+			e.ipvs = e.ipvs || strings.HasPrefix(chain, ipvs.ChainPrefix)
 		}
 	}
 	_, err := net.InterfaceByName(kubeProxyInterface)

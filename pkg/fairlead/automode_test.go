@@ -59,7 +59,7 @@ func TestModeAutoLooksAtTheNode(t *testing.T) {
 		name     string
 		commands [][]string
 		want     evidence
-		reason   string // in the log, if the kernel of the host decides nothing
+		reason   string // in the log
 	}{
 		{"a new node", nil, evidence{}, "nothing serves in ipvs mode"},
 		{"rules of iptables mode", [][]string{{"iptables-nft", "-t", "nat", "-N", "FL-SERVICES"}}, evidence{iptables: true}, "already serves in iptables mode"},
