@@ -14,7 +14,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Manifests, "manifests", c.Manifests, "folder of YAML files to read Services, EndpointSlices and a Node from, instead of an API server")
 	fs.StringVar(&c.HostnameOverride, "hostname-override", c.HostnameOverride, "name of this node's Node object; empty: the host name")
 	fs.DurationVar(&c.ConfigSyncPeriod, "config-sync-period", c.ConfigSyncPeriod, "ignored: watches need no periodic resync")
-	fs.Var(&modeValue{mode: &c.Mode}, "proxy-mode", "how traffic is forwarded: "+oneOf(choices)+"; auto: the mode that already serves on this node, or else the one that its kernel supports")
+	fs.Var(&modeValue{mode: &c.Mode}, "proxy-mode", "how traffic is forwarded: "+oneOf(choices)+"; auto: the mode that already serves on this node if its kernel supports it, or else iptables")
 	fs.StringVar(&c.ClusterCIDR, "cluster-cidr", c.ClusterCIDR, "pod addresses of the cluster, at most one range for each IP family, separated by a comma; traffic to cluster IPs from other addresses is masqueraded")
 	fs.StringVar((*string)(&c.DetectLocalMode), "detect-local-mode", string(c.DetectLocalMode), "how pod traffic is distinguished from all other traffic: "+oneOf(detectLocalModes))
 	fs.StringVar(&c.BridgeInterface, "pod-bridge-interface", c.BridgeInterface, "interface that packets from pods arrive on, for --detect-local-mode=BridgeInterface")

@@ -15,7 +15,7 @@ type Mode string
 const (
 	ModeIPTables Mode = "iptables" // by iptables rules
 	ModeIPVS     Mode = "ipvs"     // by IPVS, the kernel's load balancer
-	// ModeAuto is one of the others, chosen on the node at start: the one that already serves there, or else the one that its kernel offers.
+	// ModeAuto is one of the others, chosen at start: the mode that already serves on the node if its kernel supports it, or else iptables.
 	ModeAuto Mode = "auto"
 
 	// modeNFTables is a mode of kube-proxy's, see replaceNFTables.

@@ -50,7 +50,8 @@ func (l *live) apply(ctx context.Context, c *config.Config) {
 	logger := klog.FromContext(ctx)
 	running := l.running.Load()
 	if c.Mode == config.ModeAuto {
-		c = withMode(c, running.Mode) // it serves already
+		logger.Info("Chose the mode", "mode", running.Mode, "reason", "it already serves on this node")
+		c = withMode(c, running.Mode)
 	}
 	if names := config.NeedRestart(running, c); len(names) > 0 {
 		logger.Info(needRestart, "settings", names)

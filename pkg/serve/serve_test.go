@@ -55,7 +55,7 @@ type unavailable struct {
 	address  chan string
 }
 
-func (u *unavailable) listen(ctx context.Context, network, address string) (net.Listener, error) {
+func (u *unavailable) listen(ctx context.Context, network, _ string) (net.Listener, error) {
 	u.attempts++
 	if u.attempts <= u.failures {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
