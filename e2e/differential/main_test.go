@@ -5,15 +5,12 @@
 package differential
 
 import (
-	"fmt"
 	"os"
 	"testing"
+
+	"github.com/fairlead/fairlead/e2e/site"
 )
 
 func TestMain(m *testing.M) {
-	if os.Getuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests make network namespaces: run them as root")
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
+	os.Exit(site.Main(m))
 }
