@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fairlead/fairlead/pkg/service"
@@ -33,7 +32,6 @@ func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), tables: map[service.Family]*observer{}}
 	m.proxy, m.own = newProxyMetrics(), newOwnMetrics()
 	m.SetMode("")
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registerProxyMetrics()
 	m.registry.MustRegister(m.own.all()...)
 	m.registry.MustRegister(&tables{m}, &traffic{m})
@@ -43,7 +41,7 @@ func New(version string) *Metrics {
 
 // Gatherer gives all metrics to programs that serve them by themselves.
 func (m *Metrics) Gatherer() prometheus.Gatherer {
-	return prometheus.Gatherers{m.registry, restClient{}}
+	return prometheus.Gatherers{m.registry, process{}}
 }
 
 // observers are those of the families that there are.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -8,16 +9,19 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/restclient" // has client-go count its requests
 )
 
-// restClient gives what client-go counts of requests to the API server, by the names that all Kubernetes components have for it. It counts
-// those of the whole process: in a program that embeds Fairlead, all of that program's.
-type restClient struct{}
+// process gives what all Kubernetes components count alike, by the same names: requests to the API server, as client-go counts them, and what
+// the Go runtime and the operating system say of the process. In a program that embeds Fairlead, that is of the whole program.
+type process struct{}
 
-// Gather implements prometheus.Gatherer. What else is in that registry is not ours, or is in our own.
-func (restClient) Gather() ([]*dto.MetricFamily, error) {
+// ofProcess begins the names of these. What else is in that registry is about itself, or about Kubernetes' feature gates.
+var ofProcess = []string{"rest_client_", "go_", "process_"}
+
+// Gather implements prometheus.Gatherer.
+func (process) Gather() ([]*dto.MetricFamily, error) {
 	all, err := legacyregistry.DefaultGatherer.Gather()
 	var list []*dto.MetricFamily
 	for _, f := range all {
-		if strings.HasPrefix(f.GetName(), "rest_client_") {
+		if slices.ContainsFunc(ofProcess, func(prefix string) bool { return strings.HasPrefix(f.GetName(), prefix) }) {
 			list = append(list, f)
 		}
 	}
