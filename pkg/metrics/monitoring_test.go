@@ -55,7 +55,7 @@ var (
 	// selector is a metric's name, as all of them have it: with an underscore or alone in the world.
 	selector = regexp.MustCompile(`\b(up|[a-z]+_[a-z_]+)\b(\{[^}]*\})?`)
 	matcher  = regexp.MustCompile(`([a-z_]+)=~?"`)
-	grouping = regexp.MustCompile(`\bby \(([^)]*)\)`)
+	grouping = regexp.MustCompile(`\b(?:by|without) \(([^)]*)\)`)
 	suffix   = regexp.MustCompile(`_(bucket|count|sum)$`)
 	words    = []string{"histogram_quantile", "label_values", "ip_family", "traffic_policy"}
 )
@@ -75,10 +75,13 @@ func TestMonitoringAsksForWhatThereIs(t *testing.T) {
 		}
 		labels[f.GetName()] = list
 	}
-	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+	for _, file := range []string{"prometheusrule.yaml", "dashboard.json"} {
 		for _, e := range expressions(t, "../../manifests/monitoring/"+file) {
+			if problem := unbalanced(e); problem != "" {
+				t.Errorf("%s: %s: %s", file, problem, e)
+			}
 			asked := []string{}
-			for _, m := range selector.FindAllStringSubmatch(e, -1) {
+			for _, m := range selector.FindAllStringSubmatch(grouping.ReplaceAllString(e, ""), -1) {
 				name := m[1]
 				if _, is := labels[name]; !is {
 					name = suffix.ReplaceAllString(name, "")
@@ -109,4 +112,30 @@ func TestMonitoringAsksForWhatThereIs(t *testing.T) {
 			}
 		}
 	}
+}
+
+// unbalanced says what is wrong with the brackets and quotation marks of an expression. A parser of the whole language is a dependency larger
+// than Fairlead.
+func unbalanced(expression string) string {
+	closing := map[rune]rune{'(': ')', '{': '}', '[': ']'}
+	var open []rune
+	quoted := false
+	for _, r := range expression {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case quoted:
+		case closing[r] != 0:
+			open = append(open, closing[r])
+		case r == ')' || r == '}' || r == ']':
+			if len(open) == 0 || open[len(open)-1] != r {
+				return "a bracket closes that is not open"
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	if quoted || len(open) > 0 {
+		return "a bracket or a quotation mark stays open"
+	}
+	return ""
 }
