@@ -2,9 +2,10 @@ package metrics
 
 import (
 	"maps"
+	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -35,53 +36,61 @@ func (o *observer) Traffic(more service.TrafficCounts) {
 	o.traffic.Store(o.traffic.Load().plus(more, o.table.Load()))
 }
 
-// Not "namespace" and "service": a scrape by the Prometheus Operator gives these labels to the target.
-var (
-	portLabels         = []string{"service_namespace", "service_name", "service_port", "protocol", labelFamily}
-	trafficConnections = prometheus.NewDesc("fairlead_service_connections_total", "Connections and flows that were opened through a service port.", portLabels, nil)
-	trafficPackets     = prometheus.NewDesc("fairlead_service_packets_total", "Packets of connections through a service port, from clients (in) and to them (out).", append(portLabels, "direction"), nil)
-	trafficBytes       = prometheus.NewDesc("fairlead_service_bytes_total", "Bytes of connections through a service port, from clients (in) and to them (out), with their headers.", append(portLabels, "direction"), nil)
-	trafficRead        = prometheus.NewDesc("fairlead_service_counters_read_timestamp_seconds", "When the counters of service ports were last read from the kernel.", []string{labelFamily}, nil)
-)
-
 // traffic gives what was counted, of the service ports that there are now. A port that has come since starts at 0, so that its first
 // connections show as an increase.
+//
+// It is no Collector: for tens of thousands of series, what the registry does to check them takes most of a scrape.
 type traffic struct{ metrics *Metrics }
 
-// Describe implements prometheus.Collector.
-func (t *traffic) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{trafficConnections, trafficPackets, trafficBytes, trafficRead} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (t *traffic) Collect(out chan<- prometheus.Metric) {
+// Gather implements prometheus.Gatherer.
+func (t *traffic) Gather() ([]*dto.MetricFamily, error) {
+	connections := family("fairlead_service_connections_total", "Connections and flows that were opened through a service port.", dto.MetricType_COUNTER)
+	packets := family("fairlead_service_packets_total", "Packets of connections through a service port, from clients (in) and to them (out).", dto.MetricType_COUNTER)
+	octets := family("fairlead_service_bytes_total", "Bytes of connections through a service port, from clients (in) and to them (out), with their headers.", dto.MetricType_COUNTER)
+	read := family("fairlead_service_counters_read_timestamp_seconds", "When the counters of service ports were last read from the kernel.", dto.MetricType_GAUGE)
 	for _, o := range t.metrics.observers() {
 		c, table := o.traffic.Load(), o.table.Load()
 		if c == nil || table == nil {
 			continue
 		}
-		out <- prometheus.MustNewConstMetric(trafficRead, prometheus.GaugeValue, float64(c.at.UnixMilli())/1000, o.family)
+		labels := []*dto.LabelPair{label(labelFamily, o.family)}
+		read.Metric = append(read.Metric, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: new(float64(c.at.UnixMilli()) / 1000)}})
 		for _, p := range table.Ports {
-			if len(p.Frontends) > 0 {
-				collectTraffic(out, o.family, p.Name, c.ports[p.Name], c.packets)
+			if len(p.Frontends) == 0 {
+				continue
+			}
+			labels, n := portLabels(o.family, p.Name), c.ports[p.Name]
+			add(connections, labels, n.Connections)
+			if c.packets {
+				in, out := withDirection("in", labels), withDirection("out", labels)
+				add(packets, in, n.PacketsIn)
+				add(packets, out, n.PacketsOut)
+				add(octets, in, n.BytesIn)
+				add(octets, out, n.BytesOut)
 			}
 		}
 	}
+	return slices.DeleteFunc([]*dto.MetricFamily{octets, connections, read, packets}, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 }), nil
 }
 
-func collectTraffic(out chan<- prometheus.Metric, family string, name service.PortName, t service.Traffic, packets bool) {
-	counter := func(d *prometheus.Desc, n uint64, direction ...string) {
-		labels := append([]string{name.Namespace, name.Name, name.Port, name.Protocol.String(), family}, direction...)
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+func family(name, help string, kind dto.MetricType) *dto.MetricFamily {
+	return &dto.MetricFamily{Name: &name, Help: &help, Type: &kind}
+}
+
+func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
+// portLabels are sorted. They are not "namespace" and "service": a scrape by the Prometheus Operator gives these labels to the target.
+func portLabels(family string, name service.PortName) []*dto.LabelPair {
+	return []*dto.LabelPair{
+		label(labelFamily, family), label("protocol", name.Protocol.String()),
+		label("service_name", name.Name), label("service_namespace", name.Namespace), label("service_port", name.Port),
 	}
-	counter(trafficConnections, t.Connections)
-	if !packets {
-		return
-	}
-	counter(trafficPackets, t.PacketsIn, "in")
-	counter(trafficPackets, t.PacketsOut, "out")
-	counter(trafficBytes, t.BytesIn, "in")
-	counter(trafficBytes, t.BytesOut, "out")
+}
+
+func withDirection(direction string, labels []*dto.LabelPair) []*dto.LabelPair {
+	return append([]*dto.LabelPair{label("direction", direction)}, labels...)
+}
+
+func add(to *dto.MetricFamily, labels []*dto.LabelPair, n uint64) {
+	to.Metric = append(to.Metric, &dto.Metric{Label: labels, Counter: &dto.Counter{Value: new(float64(n))}})
 }
