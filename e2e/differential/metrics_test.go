@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -11,66 +12,152 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/e2e/apiserver"
 	"github.com/fairlead/fairlead/e2e/cases"
+	"github.com/fairlead/fairlead/e2e/lab"
+	"github.com/fairlead/fairlead/e2e/site"
 )
 
-// unclaimed are those of kube-proxy's metrics in iptables mode that Fairlead has not; docs/metrics.md says so.
+// unclaimed are those of kube-proxy's metrics in iptables mode that Fairlead does not have; docs/metrics.md says why.
 var unclaimed = []string{
 	"kubeproxy_iptables_ct_state_invalid_dropped_packets_total", "kubeproxy_iptables_localhost_nodeports_accepted_packets_total",
+	"kubernetes_build_info", "kubernetes_feature_enabled",
+	"registered_metrics_total", "hidden_metrics_total", "disabled_metrics_total",
 }
 
-// TestTheListOfKubeProxysMetricsIsTrue holds the list that pkg/metrics is tested against against the real one.
-func TestTheListOfKubeProxysMetricsIsTrue(t *testing.T) {
-	text, err := os.ReadFile("../../pkg/metrics/testdata/kube-proxy.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	claimed := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if name, _, _ := strings.Cut(line, " "); name != "#" {
-			claimed[name] = strings.TrimSpace(line)
-		}
-	}
+// ofLibraries begin the names of those that kube-proxy has because of libraries it is linked with, which are parts of an API server. They
+// never change there.
+var ofLibraries = []string{"apiserver_", "aggregator_", "cardinality_enforcement_"}
+
+func isUnclaimed(name string) bool {
+	return slices.Contains(unclaimed, name) ||
+		slices.ContainsFunc(ofLibraries, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// TestNoneOfKubeProxysMetricsIsMissing runs a kube-proxy and a Fairlead in one cluster, each on a node of its own, and compares what they
+// serve: each name that kube-proxy has, with its type, labels and buckets. It also compares with the list that pkg/metrics is tested against.
+func TestNoneOfKubeProxysMetricsIsMissing(t *testing.T) {
+	list := readList(t)
 	c := newCluster(t)
 	c.makeNamespaces(t, []string{canaryNamespace})
 	var flags cases.Flags
 	c.setNode(t, flags)
 	c.startKubeProxy(t, flags)
+	c.startFairlead(t)
 	c.synced(t, flags)
-	for _, path := range []string{"/healthz", "/livez"} {
-		if _, err := c.scrape(t.Context(), 10256, path); err != nil { // which is counted
-			t.Fatal(err)
+	theirs := c.metrics(t, c.Nodes[0])
+	for name, line := range theirs {
+		if want, listed := list[name]; listed && want != line {
+			t.Errorf("the list says %q, and kube-proxy %q", want, line)
 		}
 	}
-	metrics, err := c.scrape(t.Context(), 10249, "/metrics")
+	// What both count of a process of theirs comes when it happens.
+	var missing []string
+	for end := time.Now().Add(patience); ; time.Sleep(time.Second) {
+		ours := c.metrics(t, c.Nodes[1])
+		missing = nil
+		for name, line := range theirs {
+			if got := ours[name]; got != line && !isUnclaimed(name) {
+				missing = append(missing, fmt.Sprintf("kube-proxy has %q, Fairlead %q", line, got))
+			}
+		}
+		if len(missing) == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	slices.Sort(missing)
+	if len(missing) > 0 {
+		t.Error(strings.Join(missing, "\n"))
+	}
+	seen := 0
+	for name := range list {
+		if _, ok := theirs[name]; ok {
+			seen++
+		}
+	}
+	if seen < 20 {
+		t.Errorf("kube-proxy has %d of the %d in the list", seen, len(list))
+	}
+	maps.DeleteFunc(theirs, func(name, _ string) bool { return isUnclaimed(name) })
+	t.Logf("%d of kube-proxy's metrics are compared, among them %d of the %d in the list", len(theirs), seen, len(list))
+}
+
+// readList reads the list that pkg/metrics is tested against, by name.
+func readList(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("../../pkg/metrics/testdata/kube-proxy.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
-	for name, line := range describeMetrics(metrics) {
-		if !strings.HasPrefix(name, "kubeproxy_") || slices.Contains(unclaimed, name) {
-			continue
-		}
-		seen++
-		if claimed[name] != line {
-			t.Errorf("the list says %q, and kube-proxy %q", claimed[name], line)
+	list := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if name, _, _ := strings.Cut(line, " "); name != "#" {
+			list[name] = strings.TrimSpace(line)
 		}
 	}
-	if seen < 10 {
-		t.Errorf("%d of kube-proxy's metrics in\n%s", seen, metrics)
-	}
-	t.Logf("%d of %d in the list have been seen", seen, len(claimed))
+	return list
 }
 
-// scrape asks kube-proxy, which may not have begun to listen.
-func (c *cluster) scrape(ctx context.Context, port int, path string) (string, error) {
+func TestWhatIsNotThereIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(unclaimed, ofLibraries) {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/metrics.md does not say why there is no %s", name)
+		}
+	}
+}
+
+// startFairlead runs Fairlead on the second node until the end of the test.
+func (c *cluster) startFairlead(t *testing.T) {
+	t.Helper()
+	kubeconfig, err := c.plane.Kubeconfig(apiserver.KubeProxyUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log site.Log
+	process, err := c.Nodes[1].StartProcess(site.Program, []string{
+		"--kubeconfig", kubeconfig, "--hostname-override", cases.Node1, "--cluster-cidr", site.PodCIDRs, "--iptables-variant", "nft",
+		"--conntrack-max-per-core", "0",
+	}, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = process.Stop(syscall.SIGKILL)
+		if t.Failed() {
+			t.Logf("Fairlead's log ends with\n%s", lastLines(log.String(), 12))
+		}
+	})
+}
+
+// metrics are those of a node's proxy, described as a line of the list, by name. Its health is asked for first, which is counted.
+func (c *cluster) metrics(t *testing.T, node *lab.Host) map[string]string {
+	t.Helper()
+	for _, path := range []string{"/healthz", "/livez"} {
+		if _, err := scrape(t.Context(), node, 10256, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := scrape(t.Context(), node, 10249, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return describeMetrics(text)
+}
+
+// scrape asks a proxy, which may not have begun to listen.
+func scrape(ctx context.Context, node *lab.Host, port int, path string) (string, error) {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return c.Nodes[0].DialContext(ctx, network, address)
+			return node.DialContext(ctx, network, address)
 		},
 	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
