@@ -16,7 +16,7 @@ import (
 // connections is what /metrics says of a Service, as a text; empty: nothing.
 func connections(t *testing.T, s *site.Site, f lab.Family, service string) string {
 	t.Helper()
-	_, body, err := get(t, s, metricsPort, "/metrics")
+	_, body, err := s.Get(site.MetricsPort, "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

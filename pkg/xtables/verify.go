@@ -17,7 +17,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	}
 	r.leaveOther(ctx)
 	switch due, may := r.watch.due(ctx, r.kernel); {
-	case !due && !(may && r.owner.Counted != ""):
+	case !due && (!may || r.owner.Counted == ""):
 		return nil, nil
 	case !may:
 		return r.unhooked()
