@@ -18,7 +18,7 @@ func parseFlags(t *testing.T, args ...string) *Config {
 	return c
 }
 
-func TestWrongSettingsAreNamed(t *testing.T) {
+func TestInvalidSettingsAreNamed(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
@@ -33,35 +33,35 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"an unknown variant", []string{"--iptables-variant=old"}, []string{"--iptables-variant", "legacy"}},
 		{"a mark bit out of range", []string{"--iptables-masquerade-bit=32"}, []string{"--iptables-masquerade-bit", "32"}},
 		{"no sync period", []string{"--iptables-sync-period=0"}, []string{"--iptables-sync-period"}},
-		{"a longer least than usual period", []string{"--iptables-min-sync-period=1m"}, []string{"--iptables-min-sync-period", "30s"}},
+		{"a minimum period longer than the period", []string{"--iptables-min-sync-period=1m"}, []string{"--iptables-min-sync-period", "30s"}},
 		{"negative conntrack sizes", []string{"--conntrack-min=-1", "--conntrack-max-per-core=-1"}, []string{"--conntrack-min", "--conntrack-max-per-core"}},
-		{"pods that are no range", []string{"--cluster-cidr=10.244.0.0"}, []string{"--cluster-cidr", "10.244.0.0"}},
-		{"two ranges of one family", []string{"--cluster-cidr=10.0.0.0/8,11.0.0.0/8"}, []string{"--cluster-cidr", "IPv4"}},
+		{"a cluster CIDR without a length", []string{"--cluster-cidr=10.244.0.0"}, []string{"--cluster-cidr", "10.244.0.0"}},
+		{"two cluster CIDRs of one family", []string{"--cluster-cidr=10.0.0.0/8,11.0.0.0/8"}, []string{"--cluster-cidr", "IPv4"}},
 		{"a prefix as long as a whole name", []string{"--detect-local-mode=InterfaceNamePrefix", "--pod-interface-name-prefix=abcdefghijklmno"}, []string{"--pod-interface-name-prefix"}},
 		{"a bridge without a name", []string{"--detect-local-mode=BridgeInterface"}, []string{"--pod-bridge-interface"}},
-		{"a range of pods that is not used", []string{"--detect-local-mode=NodeCIDR", "--cluster-cidr=nonsense"}, nil},
+		{"an invalid cluster CIDR that is not used", []string{"--detect-local-mode=NodeCIDR", "--cluster-cidr=nonsense"}, nil},
 		{"a bridge's name that is not used", []string{"--pod-bridge-interface=far too long for a name"}, nil},
-		{"no time to look at all objects again", []string{"--config-sync-period=0"}, []string{"--config-sync-period", "0s"}},
-		{"a score for the kernel out of range", []string{"--oom-score-adj=-1001"}, []string{"--oom-score-adj", "-1001"}},
+		{"no resync period", []string{"--config-sync-period=0"}, []string{"--config-sync-period", "0s"}},
+		{"oom_score_adj out of range", []string{"--oom-score-adj=-1001"}, []string{"--oom-score-adj", "-1001"}},
 		{"a negative burst", []string{"--kube-api-burst=-1"}, []string{"--kube-api-burst", "-1"}},
-		{"addresses to listen on that are none", []string{"--healthz-bind-address=localhost:10256", "--metrics-bind-address=127.0.0.1:0"}, []string{"--healthz-bind-address", "localhost:10256", "--metrics-bind-address", "127.0.0.1:0"}},
+		{"invalid addresses to listen on", []string{"--healthz-bind-address=localhost:10256", "--metrics-bind-address=127.0.0.1:0"}, []string{"--healthz-bind-address", "localhost:10256", "--metrics-bind-address", "127.0.0.1:0"}},
 		{"no addresses to listen on", []string{"--healthz-bind-address=", "--metrics-bind-address="}, nil},
-		{"node ports nowhere", []string{"--nodeport-addresses=10.0.0.0/8,somewhere"}, []string{"--nodeport-addresses", "somewhere"}},
+		{"an invalid range for node ports", []string{"--nodeport-addresses=10.0.0.0/8,somewhere"}, []string{"--nodeport-addresses", "somewhere"}},
 		{"all of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-exclude-cidrs=192.0.2.0/24,fd00::/64", "--ipvs-strict-arp", "--ipvs-tcp-timeout=15m",
 			"--ipvs-tcpfin-timeout=1s", "--ipvs-udp-timeout=5m", "--ipvs-drain-timeout=0", "--ipvs-mark-bit=5", "--ipvs-sync-period=1m", "--ipvs-min-sync-period=1m"}, nil},
 		{"an unknown scheduler", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=fastest"}, []string{"--ipvs-scheduler", `"fastest"`, "rr, wrr"}},
-		{"what is wrong with ipvs mode, in iptables mode", []string{"--ipvs-scheduler=fastest", "--ipvs-sync-period=0", "--ipvs-mark-bit=32", "--ipvs-tcp-timeout=-1s"}, nil},
-		{"what is wrong with iptables mode's periods, in ipvs mode", []string{"--proxy-mode=ipvs", "--iptables-sync-period=0"}, nil},
+		{"invalid settings of ipvs mode, in iptables mode", []string{"--ipvs-scheduler=fastest", "--ipvs-sync-period=0", "--ipvs-mark-bit=32", "--ipvs-tcp-timeout=-1s"}, nil},
+		{"invalid periods of iptables mode, in ipvs mode", []string{"--proxy-mode=ipvs", "--iptables-sync-period=0"}, nil},
 		{"no sync period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-sync-period=0"}, []string{"--ipvs-sync-period"}},
-		{"a longer least than usual period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=31s"}, []string{"--ipvs-min-sync-period", "--ipvs-sync-period (30s)"}},
-		{"a negative least period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=-1s"}, []string{"--ipvs-min-sync-period", "-1s"}},
-		{"excluded ranges that are none", []string{"--proxy-mode=ipvs", "--ipvs-exclude-cidrs=192.0.2.0/24,192.0.2.1"}, []string{"--ipvs-exclude-cidrs", `"192.0.2.1"`}},
+		{"a minimum period of ipvs mode longer than the period", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=31s"}, []string{"--ipvs-min-sync-period", "--ipvs-sync-period (30s)"}},
+		{"a negative minimum period of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-min-sync-period=-1s"}, []string{"--ipvs-min-sync-period", "-1s"}},
+		{"invalid excluded ranges", []string{"--proxy-mode=ipvs", "--ipvs-exclude-cidrs=192.0.2.0/24,192.0.2.1"}, []string{"--ipvs-exclude-cidrs", `"192.0.2.1"`}},
 		{"negative timeouts", []string{"--proxy-mode=ipvs", "--ipvs-tcp-timeout=-1s", "--ipvs-drain-timeout=-1s"}, []string{"--ipvs-tcp-timeout: -1s", "--ipvs-drain-timeout: -1s"}},
 		{"timeouts that are not whole seconds", []string{"--proxy-mode=ipvs", "--ipvs-tcpfin-timeout=500ms", "--ipvs-udp-timeout=1500ms"}, []string{"--ipvs-tcpfin-timeout: 500ms", "--ipvs-udp-timeout: 1.5s"}},
 		{"a timeout longer than the kernel can count", []string{"--proxy-mode=ipvs", "--ipvs-tcp-timeout=600h"}, []string{"--ipvs-tcp-timeout: 600h0m0s"}},
 		{"a bit for ipvs mode out of range", []string{"--proxy-mode=ipvs", "--ipvs-mark-bit=32"}, []string{"--ipvs-mark-bit", "32"}},
-		{"one bit for two things", []string{"--proxy-mode=ipvs", "--ipvs-mark-bit=14"}, []string{"--ipvs-mark-bit", "14", "--iptables-masquerade-bit"}},
-		{"one bit for two things, of which one is not used", []string{"--iptables-masquerade-bit=12"}, nil},
+		{"the same bit twice", []string{"--proxy-mode=ipvs", "--ipvs-mark-bit=14"}, []string{"--ipvs-mark-bit", "14", "--iptables-masquerade-bit"}},
+		{"the same bit twice, of which one is not used", []string{"--iptables-masquerade-bit=12"}, nil},
 		{"files and an API server", []string{"--manifests=.", "--kubeconfig=x"}, []string{"--manifests", "--kubeconfig"}},
 	}
 	for _, test := range tests {

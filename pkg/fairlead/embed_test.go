@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// embedded tells the test's own program, started in a network namespace, to be the example.
+// embedded makes the test binary, which the test starts in a network namespace, run the example.
 const embedded = "FAIRLEAD_EXAMPLE"
 
-func TestTheExampleForwardsUntilToldToEnd(t *testing.T) {
+func TestTheExampleForwardsUntilASignal(t *testing.T) {
 	if os.Getenv(embedded) != "" {
 		Example()
 		return
@@ -42,7 +42,7 @@ func TestTheExampleForwardsUntilToldToEnd(t *testing.T) {
 		}
 		select {
 		case err := <-ended:
-			t.Fatalf("the example ends by itself: %v\n%s", err, &log)
+			t.Fatalf("the example ended by itself: %v\n%s", err, &log)
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -59,7 +59,7 @@ func TestTheExampleForwardsUntilToldToEnd(t *testing.T) {
 	}
 }
 
-// serves reports whether the network namespace of a process has rules for the Service of the examples, by IPv4 and IPv6.
+// serves reports whether the network namespace of a process has rules for the Service of the examples, in both IP families.
 func serves(pid int) bool {
 	for _, program := range []string{"iptables-nft-save", "ip6tables-nft-save"} {
 		out, err := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), program, "-t", "nat").Output()

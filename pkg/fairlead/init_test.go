@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/config"
 )
 
-func TestInitGuardsTheLoopbackAddressBeforeItOpensIt(t *testing.T) {
+func TestInitProtectsTheLoopbackAddressBeforeItSetsRouteLocalnet(t *testing.T) {
 	const sysctl = "/proc/sys/net/ipv4/conf/all/route_localnet"
 	read := func(t *testing.T, node *lab.Host, command ...string) string {
 		t.Helper()
@@ -23,7 +23,7 @@ func TestInitGuardsTheLoopbackAddressBeforeItOpensIt(t *testing.T) {
 			node := hosts(t)[0]
 			c := config.Default()
 			c.IPTables.Variant, c.Conntrack = variant, config.Conntrack{}
-			for range 2 { // the second time, nothing is left to do
+			for range 2 { // the second time, there is nothing left to do
 				if err := node.Do(func() error { return Init(t.Context(), c) }); err != nil {
 					t.Fatal(err)
 				}
@@ -47,7 +47,7 @@ func TestInitGuardsTheLoopbackAddressBeforeItOpensIt(t *testing.T) {
 	}
 }
 
-func TestInitOpensNothingThatNobodyAskedFor(t *testing.T) {
+func TestInitLeavesRouteLocalnetAloneIfItIsNotNeeded(t *testing.T) {
 	tests := map[string]func(*config.Config){
 		"without node ports on the loopback address": func(c *config.Config) { c.IPTables.LocalhostNodePorts = false },
 		"with node ports on other addresses":         func(c *config.Config) { c.NodePortAddresses = []string{"10.0.0.0/8"} },

@@ -129,7 +129,7 @@ func TestAWaitingFairleadLogsItOnce(t *testing.T) {
 	}
 }
 
-func TestAWaitingFairleadCanBeEnded(t *testing.T) {
+func TestAWaitingFairleadEndsWithItsContext(t *testing.T) {
 	nodes := hosts(t)
 	done, _ := hold(t.Context(), t, nodes[0], "Fairlead v1")
 	defer receive(t, done)()
@@ -137,6 +137,6 @@ func TestAWaitingFairleadCanBeEnded(t *testing.T) {
 	second, _ := hold(ctx, t, nodes[0], "Fairlead v2")
 	stop()
 	if release := receive(t, second); release != nil {
-		t.Error("it has the node")
+		t.Error("it holds the node")
 	}
 }

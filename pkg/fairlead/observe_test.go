@@ -90,7 +90,7 @@ func TestEventsForOperators(t *testing.T) {
 	}
 }
 
-func TestAFamilyIsReadyWhenItFails(t *testing.T) {
+func TestReadinessOfAFamilyThatCannotSync(t *testing.T) {
 	tests := []struct {
 		name string
 		is   proxier.Failure

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/config"
 )
 
-func TestAnAPIServerThatCannotBeFoundIsSaidClearly(t *testing.T) {
+func TestErrorsOfTheAPIServersSettingsNameTheRemedy(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	write := func(content string) string {
 		path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -22,11 +22,11 @@ func TestAnAPIServerThatCannotBeFoundIsSaidClearly(t *testing.T) {
 		name, kubeconfig string
 		want             []string
 	}{
-		{"none given, outside of a cluster", "", []string{"--kubeconfig", "clientConnection.kubeconfig", "--manifests"}},
+		{"none, outside of a cluster", "", []string{"--kubeconfig", "clientConnection.kubeconfig", "--manifests"}},
 		{"no such file", "/nowhere/kubeconfig", []string{"--kubeconfig: ", "/nowhere/kubeconfig", "no such file"}},
-		{"no kubeconfig at all", write("nonsense\n"), []string{"--kubeconfig: ", "invalid kubeconfig"}},
+		{"not a kubeconfig", write("nonsense\n"), []string{"--kubeconfig: ", "invalid kubeconfig"}},
 		{"an empty one", write(""), []string{"--kubeconfig: ", "invalid kubeconfig"}},
-		{"a context that there is not", write("apiVersion: v1\nkind: Config\ncurrent-context: other\n"), []string{"--kubeconfig: ", "other"}},
+		{"a context that does not exist", write("apiVersion: v1\nkind: Config\ncurrent-context: other\n"), []string{"--kubeconfig: ", "other"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestAnAPIServerThatCannotBeFoundIsSaidClearly(t *testing.T) {
 	}
 }
 
-func TestTheAPIServerIsSpokenToAsConfigured(t *testing.T) {
+func TestTheClientIsConfigured(t *testing.T) {
 	c := config.Default()
 	c.Master = "http://192.0.2.1:8080"
 	r, err := newREST(c)
