@@ -3,6 +3,7 @@
 package manifests
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -64,7 +65,7 @@ func parse(text string) ([]*unstructured.Unstructured, error) {
 	for documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
 		object := &unstructured.Unstructured{}
 		err := documents.Decode(&object.Object)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return objects, nil
 		}
 		if err != nil {
