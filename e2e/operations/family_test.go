@@ -42,6 +42,7 @@ func withoutIP6Tables(t *testing.T, s *site.Site, flags ...string) (works func()
 }
 
 func TestAKernelWithoutIP6TablesServesIPv4(t *testing.T) {
+	t.Parallel()
 	s := site.New(t, "legacy")
 	server := s.Pod(s.Nodes[1], "server", 8080)
 	client := s.Pod(s.Node(), "client", 9000)
@@ -65,6 +66,7 @@ func TestAKernelWithoutIP6TablesServesIPv4(t *testing.T) {
 
 // TestReadyAfterTheFirstSyncOfEveryFamily holds IPv6 up while IPv4 is written.
 func TestReadyAfterTheFirstSyncOfEveryFamily(t *testing.T) {
+	t.Parallel()
 	s, client := web(t, "nft")
 	// With the usual sync period, a family that waits is healthy for another minute.
 	works := withoutIP6Tables(t, s, "--iptables-sync-period", "30s")

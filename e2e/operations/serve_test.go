@@ -42,6 +42,7 @@ func TestTheServersAnswer(t *testing.T) {
 
 // TestAKubeProxysPortsAreTakenWhenItGoes is how it is while Fairlead takes over from one.
 func TestAKubeProxysPortsAreTakenWhenItGoes(t *testing.T) {
+	t.Parallel()
 	s, _ := web(t, "nft")
 	var taken []net.Listener
 	for _, port := range []int{site.HealthzPort, site.MetricsPort} {
