@@ -2,11 +2,14 @@ package apiserver_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -372,8 +375,9 @@ func TestAnOperatorSeesItInTheCluster(t *testing.T) {
 	if node, err = nodes.Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c.Serves(site.HealthzPort, "/healthz", 503)
-	c.Serves(site.HealthzPort, "/livez", 200)
+	c.Serves(site.HealthzPort, "/healthz", 503, `"nodeEligible":false`, `"healthy":true`)
+	c.health("/livez", 200, "lastUpdated", "currentTime", "healthy", "status")
+	c.health("/healthz", 503, "lastUpdated", "currentTime", "nodeEligible", "healthy", "status")
 
 	t.Log("it changes its mind")
 	node.Spec.Taints = nil
@@ -388,6 +392,19 @@ func TestAnOperatorSeesItInTheCluster(t *testing.T) {
 	}
 	c.Serves(site.HealthzPort, "/healthz", 503)
 	c.Serves(site.HealthzPort, "/readyz", 200)
+}
+
+// health compares a status and the fields of a body with kube-proxy's (pkg/proxy/healthcheck/proxy_health.go).
+func (c *cluster) health(path string, wantStatus int, wantFields ...string) {
+	c.t.Helper()
+	status, body, err := c.Get(site.HealthzPort, path)
+	var fields map[string]any
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &fields)
+	}
+	if got := slices.Sorted(maps.Keys(fields)); err != nil || status != wantStatus || !slices.Equal(got, slices.Sorted(slices.Values(wantFields))) {
+		c.t.Errorf("%s: status %d, fields %v, %v, want status %d and fields %v", path, status, got, err, wantStatus, wantFields)
+	}
 }
 
 // event waits until there is one on the own Node.
