@@ -36,6 +36,7 @@ demo: build ## Show Fairlead at work between network namespaces (root; installs 
 .PHONY: test
 test: test-setup ## Run every test that counts: unit, simulated, lab, API server, beside kube-proxy, IPVS (root; installs and builds what is missing)
 	$(STEP) 'unit tests' 10m $(MAKE) unit
+	$(STEP) manifests 10m $(MAKE) manifests
 	$(MAKE) -j2 -Otarget test-lab test-ipvs
 
 .PHONY: test-all
@@ -46,6 +47,7 @@ test-setup:
 	hack/sweep.sh
 	$(STEP) packages 15m hack/install.sh $(TEST_PACKAGES) $(VM_PACKAGES)
 	$(STEP) modules 10m hack/retry.sh $(GO) mod download
+	$(STEP) 'modules of manifests' 10m sh -c 'cd hack/manifests && ../retry.sh $(GO) list -deps -test . >/dev/null'
 	$(STEP) kubernetes 20m hack/kube/build.sh kube-apiserver kube-proxy
 	$(STEP) build 10m $(MAKE) build
 
@@ -111,6 +113,9 @@ lint: ## Check formatting and style
 	@GOBIN=$(dir $(GOLANGCI)) hack/retry.sh $(GO) install $(GOLANGCI_AT)
 	$(GOLANGCI) run --allow-parallel-runners --build-tags ipvs ./...
 	$(GOLANGCI) run --allow-parallel-runners --build-tags ipvs,soak ./...
+	cd hack/manifests && $(GOLANGCI) run --allow-parallel-runners ./...
+	hack/install.sh shellcheck
+	shellcheck hack/image/*.sh hack/kind/*.sh
 
 .PHONY: clean
 clean: ## Remove what was built here
@@ -119,21 +124,20 @@ clean: ## Remove what was built here
 # What follows needs more than make test installs, and is part of neither make test nor .ci/run.
 
 .PHONY: image
-image: ## Build the container image as bin/fairlead-image.tar, without a registry (root; installs what is missing)
-	hack/image/build.sh bin/fairlead-image.tar
+image: ## Build the container image with Docker, Podman or Buildah, as IMAGE (docker.io/fairlead/fairlead:dev)
+	hack/image/image.sh
 
 .PHONY: test-image
-test-image: ## Build the container image, look at what is in it and run it (root; installs what is missing)
+test-image: ## Build the container image without a registry, inspect it, and send packets through it (root; installs what is missing)
 	hack/install.sh buildah debootstrap iproute2
 	$(GO) test -count 1 -timeout 40m ./hack/image
 
+# Without cgo and vet, as the tests from outside, so that both use the same compiled packages.
 .PHONY: manifests
-manifests: ## Check manifests/: overlays and chart against the API's types, Fairlead and each other; scripts for kind (installs what is missing)
-	hack/install.sh shellcheck
-	shellcheck hack/image/*.sh hack/kind/*.sh
-	cd hack/manifests && $(GO) vet ./... && $(GO) test -count 1 ./...
-	$(GO) test -count 1 ./hack/kind
+manifests: ## Check manifests/: overlays and chart against the API's types, Fairlead and each other; the scripts for kind and the image
+	cd hack/manifests && CGO_ENABLED=0 $(GO) test -vet=off -count 1 .
+	CGO_ENABLED=0 $(GO) test -vet=off -count 1 ./hack/kind
 
 .PHONY: kind
-kind: ## Make a kind cluster that has Fairlead instead of kube-proxy (needs docker, kind and kubectl)
+kind: ## Create a kind cluster with Fairlead instead of kube-proxy, and wait until a Service answers (needs docker, kind and kubectl)
 	hack/kind/up.sh
