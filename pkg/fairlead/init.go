@@ -3,6 +3,7 @@ package fairlead
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // Init does what needs more privileges than Run: it loads kernel modules and sets sysctls. After it, Run needs CAP_NET_ADMIN and
-// CAP_NET_RAW only. Init logs failures that Run can do without; an error means that the mode cannot work.
+// CAP_NET_RAW only. Init logs failures that Run can do without. While the kernel lacks what the mode needs, it waits, as Run does.
 func Init(ctx context.Context, c *config.Config) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -43,9 +44,41 @@ func Init(ctx context.Context, c *config.Config) error {
 
 // initIPVS prepares IPVS mode if that is the mode, or if IPVS is loaded already, so that the mode can be switched later.
 func initIPVS(ctx context.Context, c *config.Config) error {
-	if c.Mode != config.ModeIPVS && !ipvs.Present() {
+	prepare := func() error { return prepareIPVS(ctx, c.IPVS.StrictARP) }
+	if c.Mode == config.ModeIPVS {
+		return await(ctx, prepare)
+	}
+	if !ipvs.Present() {
 		return nil
 	}
+	if err := prepare(); err != nil {
+		klog.FromContext(ctx).Error(err, "Cannot prepare IPVS mode, so the mode cannot be switched to it")
+	}
+	return nil
+}
+
+// await repeats prepare until it succeeds, and logs the first error. An init container that failed instead would be restarted again and
+// again, and could not do more. It returns an error only if ctx ends.
+func await(ctx context.Context, prepare func() error) error {
+	logger := klog.FromContext(ctx)
+	for failed := false; ; failed = true {
+		err := prepare()
+		if err == nil {
+			return nil
+		}
+		if !failed {
+			logger.Error(err, "Proxy mode not supported by this kernel, waiting", "mode", config.ModeIPVS)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(kernelPatience):
+		}
+	}
+}
+
+// prepareIPVS loads the kernel's IPVS and sets the sysctls that IPVS mode needs.
+func prepareIPVS(ctx context.Context, strictARP bool) error {
 	var probed error
 	err := node.LoadModule(ctx, "ip_vs", "IPVS mode", func() bool {
 		probed = ipvs.Probe()
@@ -54,11 +87,7 @@ func initIPVS(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := ipvs.Tune(ctx, c.IPVS.StrictARP); err != nil {
-		if c.Mode != config.ModeIPVS {
-			klog.FromContext(ctx).Error(err, "Cannot set the sysctls of IPVS mode, so the mode cannot be switched to it")
-			return nil
-		}
+	if err := ipvs.Tune(ctx, strictARP); err != nil {
 		return fmt.Errorf("set the sysctls of IPVS mode: %w", err)
 	}
 	return nil

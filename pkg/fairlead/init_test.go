@@ -1,8 +1,14 @@
 package fairlead
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/pkg/config"
@@ -67,4 +73,30 @@ func TestInitLeavesRouteLocalnetAloneIfItIsNotNeeded(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestInitWaitsForWhatTheKernelLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+		said := logger.GetSink().(ktesting.Underlier).GetBuffer().String
+		ctx := klog.NewContext(t.Context(), logger)
+		attempts := 0
+		err := await(ctx, func() error {
+			if attempts++; attempts < 4 {
+				return errors.New("no ip_vs")
+			}
+			return nil
+		})
+		if err != nil || attempts != 4 {
+			t.Errorf("after %d attempts: %v", attempts, err)
+		}
+		if n := strings.Count(said(), "no ip_vs"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, said())
+		}
+		ctx, stop := context.WithCancel(ctx)
+		stop()
+		if err := await(ctx, func() error { return errors.New("no ip_vs") }); !errors.Is(err, context.Canceled) {
+			t.Errorf("the end of the process: %v", err)
+		}
+	})
 }
