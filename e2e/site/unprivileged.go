@@ -3,6 +3,7 @@ package site
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/e2e/lab"
 )
@@ -37,8 +38,8 @@ fi
 mount -o bind,ro /proc/sys /proc/sys
 exec setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all -- "$@"`
 	// Each program becomes the next, so that this is the process of Fairlead.
-	args := append(environment, "unshare", "--mount", "sh", "-c", script, "sh", Program, "--hostname-override", s.Node().Name)
-	process, err := s.Node().StartProcess("env", append(args, flags...), &s.Log)
+	program := []string{"unshare", "--mount", "sh", "-c", script, "sh", Program, "--hostname-override", s.Node().Name}
+	process, err := s.Node().StartProcess("env", slices.Concat(environment, program, flags), &s.Log)
 	if err != nil {
 		s.t.Fatal(err)
 	}
