@@ -136,6 +136,9 @@ logging: {verbosity: 3, vmodule: [{filePattern: a, verbosity: 1}]}
 		{"flags beside a file", head + "hostnameOverride: file\nmode: ipvs\n", []string{"--hostname-override= FLAG ", "--proxy-mode=iptables", "--kubeconfig=x", "--oom-score-adj=5", "--healthz-port=0", "--ipvs-scheduler=mh"}},
 		{"flags alone", "", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-sync-period=1m", "--ipvs-min-sync-period=2s", "--cluster-cidr=10.0.0.0/8", "--hostname-override=x", "--kubeconfig=y",
 			"--nodeport-addresses=10.0.0.0/8,fd00::/8", "--masquerade-all", "--conntrack-min=1", "--kube-api-qps=3", "--oom-score-adj=7", "--profiling"}},
+		{"flags that k3s gives", "", []string{"--cluster-cidr=10.42.0.0/16", "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-close-wait=0s",
+			"--conntrack-tcp-timeout-established=0s", "--hostname-override=server",
+			"--kubeconfig=/var/lib/rancher/k3s/agent/kubeproxy.kubeconfig", "--proxy-mode=iptables"}},
 		{"no flags", "", nil},
 	}
 	for _, test := range tests {
@@ -162,6 +165,43 @@ logging: {verbosity: 3, vmodule: [{filePattern: a, verbosity: 1}]}
 			}
 			if diff := cmp.Diff(compared(read(t, theirs)), compared(read(t, ours))); diff != "" {
 				t.Errorf("kube-proxy (-) and Fairlead (+) differ:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatKubeProxyRefusesFairleadRefusesByName(t *testing.T) {
+	tests := []struct {
+		name, file string
+		args       []string
+		want       string // that the error names
+	}{
+		{"an unknown apiVersion", strings.Replace(head, "v1alpha1", "v1beta9", 1), nil, "v1beta9"},
+		{"another kind", strings.Replace(head, "KubeProxyConfiguration", "KubeletConfiguration", 1), nil, "KubeletConfiguration"},
+		{"no YAML", head + "\tmode: ipvs\n", nil, "config.conf"},
+		{"a value of another type", head + "iptables: {syncPeriod: often}\n", nil, "often"},
+		{"a range without an address", head + "clusterCIDR: 10.0.0.0/99\n", nil, "10.0.0.0/99"},
+		{"a range of node ports without an address", head + "nodePortAddresses: [all]\n", nil, "all"},
+		{"an unknown mode", head + "mode: fast\n", nil, "fast"},
+		{"a negative period", head + "iptables: {syncPeriod: -1s}\n", nil, "syncPeriod"},
+		{"an unknown mode by flag", "", []string{"--proxy-mode=fast"}, "fast"},
+		{"no such file", "", []string{"--config=/nowhere/config.conf"}, "/nowhere/config.conf"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			args := test.args
+			if test.file != "" {
+				args = append([]string{"--config=" + write(t, test.file)}, args...)
+			}
+			if out, err := kubeProxy(t, append(args, "--write-config-to="+filepath.Join(t.TempDir(), "theirs.yaml"))...); err == nil {
+				t.Errorf("kube-proxy takes it:\n%s", out)
+			}
+			c, _, err := load(t, args...)
+			if err == nil {
+				err = c.Validate()
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error that names %q", err, test.want)
 			}
 		})
 	}
