@@ -176,7 +176,8 @@ func clients() (map[netip.Addr]bool, error) {
 	return parseClients(f)
 }
 
-// parseClients reads the second field of each line: hexadecimal, or an IPv6 address in brackets.
+// parseClients reads the second field of each line: an IPv4 address in hexadecimal, or an IPv6 address, without the brackets that
+// /proc/net/ip_vs has (ip_vs_conn_seq_show).
 func parseClients(from io.Reader) (map[netip.Addr]bool, error) {
 	found := map[netip.Addr]bool{}
 	lines := bufio.NewScanner(from)
@@ -186,10 +187,8 @@ func parseClients(from io.Reader) (map[netip.Addr]bool, error) {
 		if len(fields) < 2 {
 			continue
 		}
-		if text, is := strings.CutPrefix(fields[1], "["); is {
-			if addr, err := netip.ParseAddr(strings.TrimSuffix(text, "]")); err == nil {
-				found[addr] = true
-			}
+		if addr, err := netip.ParseAddr(fields[1]); err == nil {
+			found[addr] = true
 			continue
 		}
 		if raw, err := hex.DecodeString(fields[1]); err == nil && len(raw) == 4 {
