@@ -71,10 +71,11 @@ func (m *Metrics) registerProxyMetrics() {
 	m.registerIn([]string{modeIPTables, modeIPVS}, p.restoreFailures, p.flows, p.flowsDeleted)
 }
 
-// programmingBuckets are fine at first and end at five minutes.
+// programmingBuckets are fine at first and end at five minutes. The first one ends at zero, as in kube-proxy, whose buckets begin with what
+// component-base's MergeBuckets puts in front.
 func programmingBuckets() []float64 {
 	return slices.Concat(
-		[]float64{0.25, 0.5},
+		[]float64{0, 0.25, 0.5},
 		prometheus.LinearBuckets(1, 1, 59),
 		prometheus.LinearBuckets(60, 5, 12),
 		prometheus.LinearBuckets(120, 30, 7),
