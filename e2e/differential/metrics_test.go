@@ -16,10 +16,13 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/fairlead/fairlead/e2e/apiserver"
 	"github.com/fairlead/fairlead/e2e/cases"
 	"github.com/fairlead/fairlead/e2e/lab"
 	"github.com/fairlead/fairlead/e2e/site"
+	"github.com/fairlead/fairlead/pkg/service"
 )
 
 // unclaimed are those of kube-proxy's metrics in iptables mode that Fairlead does not have; docs/metrics.md says why.
@@ -49,6 +52,7 @@ func TestNoneOfKubeProxysMetricsIsMissing(t *testing.T) {
 	c.startKubeProxy(t, flags)
 	c.startFairlead(t)
 	c.synced(t, flags)
+	c.programmed(t, flags)
 	theirs := c.metrics(t, c.Nodes[0])
 	for name, line := range theirs {
 		if want, listed := list[name]; listed && want != line {
@@ -83,7 +87,40 @@ func TestNoneOfKubeProxysMetricsIsMissing(t *testing.T) {
 		t.Errorf("kube-proxy has %d of the %d in the list", seen, len(list))
 	}
 	maps.DeleteFunc(theirs, func(name, _ string) bool { return isUnclaimed(name) })
+	for name := range list {
+		if _, ok := theirs[name]; !ok {
+			t.Logf("kube-proxy does not show %s now", name)
+		}
+	}
 	t.Logf("%d of kube-proxy's metrics are compared, among them %d of the %d in the list", len(theirs), seen, len(list))
+}
+
+// programmed makes a slice that says when the change happened that it was written for, and waits until both have counted it, once.
+func (c *cluster) programmed(t *testing.T, flags cases.Flags) {
+	t.Helper()
+	c.canaries++
+	made := newCanary(c.canaries, service.IPv4, flags)
+	made.slice.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: time.Now().UTC().Format(time.RFC3339Nano)}
+	for _, o := range []cases.Object{made.service, made.slice} {
+		if err := c.create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"} 1`
+	for _, node := range c.Nodes[:2] {
+		for end := time.Now().Add(lab.Patience(time.Minute)); ; time.Sleep(100 * time.Millisecond) {
+			text, err := scrape(t.Context(), node, 10249, "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, want+"\n") {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: no %s, but %q", node.Name, want, regexp.MustCompile(`.*network_programming.*(count|sum).*`).FindAllString(text, -1))
+			}
+		}
+	}
 }
 
 // readList reads the list that pkg/metrics is tested against, by name.
