@@ -59,10 +59,6 @@ type Ruleset struct {
 // missing, every call says so until somebody installs them.
 func New(o Options) *Ruleset {
 	r := &Ruleset{family: o.Family, variant: o.Variant, owner: o.Owner, open: o.Open, stuck: map[string]struct{}{}}
-	r.watch.budget = budget
-	if r.owner.Counted != "" {
-		r.watch.budget = countBudget
-	}
 	if r.open == nil {
 		r.open = Open
 	}

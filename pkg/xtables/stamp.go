@@ -26,8 +26,8 @@ const (
 	// budget is how long one call of Verify reads, on average: at the usual sync period of 30 s, a third of a percent of one CPU,
 	// however often others change their rules. Whatever changes after a quiet time is looked at by the next call, and a flush by each.
 	budget = 100 * time.Millisecond
-	// countBudget is the same where packets are counted, which is asked for and is worth more: without it, the counts of a large cluster
-	// would be many minutes old.
+	// countBudget is the same for readings that nothing but the counters of packets asks for. Without one of its own, the counts of a large
+	// cluster would be many minutes old, or a change would wait as long to be looked at.
 	countBudget = 500 * time.Millisecond
 	// fullPeriod is how often everything is read although the stamp is the same, where that proves little.
 	fullPeriod = 10 * time.Minute
@@ -37,11 +37,11 @@ const (
 
 // watch knows whether the kernel may hold anything else than what the Ruleset believes.
 type watch struct {
-	stamp  Stamp // of what the Ruleset believes; unwatched where that is not known
-	read   time.Time
-	cost   time.Duration // of the last reading
-	budget time.Duration // how long one call of Verify reads, on average
-	credit time.Duration // how long Verify may read
+	stamp Stamp // of what the Ruleset believes; unwatched where that is not known
+	read  time.Time
+	cost  time.Duration // of the last reading
+	// How long Verify may read: because something has changed, and for the counters alone.
+	credit, countCredit time.Duration
 }
 
 // current is the kernel's stamp, or unwatched where it has none: then everything has to be read, which says more about the reason.
@@ -105,10 +105,16 @@ func processorTime() time.Duration {
 
 // due reports whether Verify has a reason to read the kernel now, and whether it may already do so.
 func (w *watch) due(ctx context.Context, k Kernel) (due, may bool) {
-	w.credit = min(w.credit+w.budget, w.budget)
+	w.credit = min(w.credit+budget, budget)
 	now := current(ctx, k)
 	if now.Text != "" && now.Text == w.stamp.Text && (k.Variant() == NFT || time.Since(w.read) < max(fullPeriod, fullShare*w.cost)) {
-		return false, w.credit > 0
+		return false, false
 	}
 	return true, w.credit > 0
+}
+
+// mayCount reports whether Verify may read the kernel for the counters alone.
+func (w *watch) mayCount() bool {
+	w.countCredit = min(w.countCredit+countBudget, countBudget)
+	return w.countCredit > 0
 }

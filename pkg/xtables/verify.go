@@ -16,18 +16,23 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 		return nil, nil
 	}
 	r.leaveOther(ctx)
-	switch due, may := r.watch.due(ctx, r.kernel); {
-	case !due && (!may || r.owner.Counted == ""):
-		return nil, nil
-	case !may:
+	due, may := r.watch.due(ctx, r.kernel)
+	credit := &r.watch.credit
+	switch count := r.owner.Counted != "" && r.watch.mayCount(); {
+	case due && may:
+	case count:
+		credit = &r.watch.countCredit
+	case due:
 		return r.unhooked()
+	default:
+		return nil, nil
 	}
 	var have *saved
 	err = r.watch.reads(ctx, r.kernel, func() (err error) {
 		have, err = readKernel(ctx, r.kernel, r.owner)
 		return err
 	})
-	r.watch.credit -= r.watch.cost
+	*credit -= r.watch.cost
 	if err != nil {
 		return nil, err
 	}
