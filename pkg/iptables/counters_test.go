@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 	"github.com/fairlead/fairlead/pkg/xtables/xtablestest"
@@ -115,8 +116,7 @@ func TestWhatCountsIsNeverWrittenAgain(t *testing.T) {
 
 func TestCountersAreRemovedWhereTheyAreNotWanted(t *testing.T) {
 	builder, _, k := countingCluster(t)
-	plain, want := synced(t, small(service.IPv4), service.IPv4)
-	_ = plain
+	_, want := synced(t, small(service.IPv4), service.IPv4)
 	table, _, _ := builder.Build()
 	if err := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k).Sync(t.Context(), table, nil); err != nil {
 		t.Fatal(err)
@@ -124,4 +124,40 @@ func TestCountersAreRemovedWhereTheyAreNotWanted(t *testing.T) {
 	if diff := cmp.Diff(want.Rules.String(), k.Rules.String()); diff != "" {
 		t.Errorf("rules of a Backend that never counted and of one after another that did (-never +after):\n%s", diff)
 	}
+}
+
+// TestCountersChangeNoOutcome holds rules that count against the oracle, and those of many small syncs against those of one.
+func TestCountersChangeNoOutcome(t *testing.T) {
+	forEachWorld(t, tier.Seeds(2, 6), func(t *testing.T, world *servicetest.World, builder *service.Builder, family service.Family) {
+		k, options := newKernel(), Options{Family: family, MasqueradeBit: 14, Counters: true}
+		b := testBackend(options, k)
+		var table *service.Table
+		for round := range 6 {
+			for range 20 {
+				world.Change(builder)
+				var dirty service.PortSet
+				table, dirty, _ = builder.Build()
+				if err := b.Sync(t.Context(), table, dirty); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 100 {
+				p := world.Packet(table)
+				got, err := traced(k.Rules, p, world)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(oracle(table, p), got, sameChances); diff != "" {
+					t.Fatalf("round %d, packet %+v (-oracle +rules):\n%s", round, p, diff)
+				}
+			}
+		}
+		atOnce := newKernel()
+		if err := testBackend(options, atOnce).Sync(t.Context(), table, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(atOnce.Rules.String(), k.Rules.String()); diff != "" {
+			t.Errorf("rules (-one sync +many):\n%s", diff)
+		}
+	})
 }
