@@ -84,11 +84,11 @@ func TestVerifyReadsWhereItCounts(t *testing.T) {
 			g := newRig(t, service.IPv4, v)
 			g.owner.Counted = "FL-TWO"
 			g.verify(1, 0)
-			g.watch.countCredit = -10 * countBudget
+			g.watch.spentCounting = 10 * countBudget
 			g.verify(0, 0)
 			g.somebody("-t nat -N THEIRS")
 			g.verify(1, 0) // what others change is looked at all the same
-			g.watch.countCredit = countBudget
+			g.watch.spentCounting = 0
 			g.verify(1, 0)
 		})
 	}

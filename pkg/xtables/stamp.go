@@ -23,9 +23,11 @@ var unwatched = Stamp{}
 
 // Reading everything costs 0.3 s for 10,000 Services on legacy, and some seconds on nft.
 const (
-	// budget is how long one call of Verify reads, on average: at the usual sync period of 30 s, a third of a percent of one CPU,
-	// however often others change their rules. Whatever changes after a quiet time is looked at by the next call, and a flush by each.
+	// budget is how much processor time one call of Verify uses on average for readings that find nothing: at the usual sync period of
+	// 30 s, a third of a percent of one CPU, however often other programs change their own rules. A flush is found by every call.
 	budget = 100 * time.Millisecond
+	// burst is how far such readings may exceed the budget, so that changes are looked at by the next call unless they keep coming.
+	burst = time.Second
 	// countBudget is the same for readings that nothing but the counters of packets asks for. Without one of its own, the counts of a large
 	// cluster would be many minutes old, or a change would wait as long to be looked at.
 	countBudget = 500 * time.Millisecond
@@ -40,8 +42,8 @@ type watch struct {
 	stamp Stamp // of what the Ruleset believes; unwatched where that is not known
 	read  time.Time
 	cost  time.Duration // of the last reading
-	// How long Verify may read: because something has changed, and for the counters alone.
-	credit, countCredit time.Duration
+	// How much processor time Verify has used beyond its budget: because something has changed, and for the counters alone.
+	spent, spentCounting time.Duration
 }
 
 // current is the kernel's stamp, or unwatched where it has none: then everything has to be read, which says more about the reason.
@@ -105,16 +107,16 @@ func processorTime() time.Duration {
 
 // due reports whether Verify has a reason to read the kernel now, and whether it may already do so.
 func (w *watch) due(ctx context.Context, k Kernel) (due, may bool) {
-	w.credit = min(w.credit+budget, budget)
+	w.spent = max(0, w.spent-budget)
 	now := current(ctx, k)
 	if now.Text != "" && now.Text == w.stamp.Text && (k.Variant() == NFT || time.Since(w.read) < max(fullPeriod, fullShare*w.cost)) {
 		return false, false
 	}
-	return true, w.credit > 0
+	return true, w.spent < burst
 }
 
 // mayCount reports whether Verify may read the kernel for the counters alone.
 func (w *watch) mayCount() bool {
-	w.countCredit = min(w.countCredit+countBudget, countBudget)
-	return w.countCredit > 0
+	w.spentCounting = max(0, w.spentCounting-countBudget)
+	return w.spentCounting == 0
 }

@@ -17,11 +17,11 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	}
 	r.leaveOther(ctx)
 	due, may := r.watch.due(ctx, r.kernel)
-	credit := &r.watch.credit
+	spent := &r.watch.spent
 	switch count := r.owner.Counted != "" && r.watch.mayCount(); {
 	case due && may:
 	case count:
-		credit = &r.watch.countCredit
+		spent = &r.watch.spentCounting
 	case due:
 		return r.unhooked()
 	default:
@@ -32,7 +32,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 		have, err = readKernel(ctx, r.kernel, r.owner)
 		return err
 	})
-	*credit -= r.watch.cost
+	*spent += r.watch.cost
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +50,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	}
 	if len(drift) > 0 {
 		r.watch.stamp = unwatched // it is not as the Ruleset believes
+		r.watch.spent = 0         // a reading that finds something is never one too many
 	}
 	return drift, nil
 }
