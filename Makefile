@@ -5,7 +5,7 @@ CACHE       ?= $(or $(FAIRLEAD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fai
 GOLANGCI    := $(CACHE)/bin/golangci-lint
 GOLANGCI_AT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PACKAGES    := iptables
-TEST_PACKAGES := $(PACKAGES) etcd-server iproute2 gcc libc6-dev
+TEST_PACKAGES := $(PACKAGES) nftables etcd-server iproute2 gcc libc6-dev
 VM_PACKAGES := $(PACKAGES) ipset ipvsadm qemu-system-x86 kmod busybox-static cpio xz-utils
 MODE        ?= iptables
 
@@ -62,6 +62,7 @@ test-ipvs: ## Run a core of the tests of IPVS mode, in a virtual machine with a 
 	$(STEP) 'IPVS: cases' 10m env $(call VM_TEST,570,8m) ./e2e/cases -run '^TestPackets$$' -core
 	$(STEP) 'IPVS: packets' 10m env $(call VM_TEST,570,8m) ./e2e/packets -run '^$(VM_PACKETS)$$'
 	$(STEP) 'IPVS: own tests' 15m env $(call VM_TEST,870,13m) -tags ipvs ./e2e/ipvs
+	$(STEP) 'IPVS: switch' 10m env $(call VM_TEST,570,8m) -tags ipvs ./e2e/modeswitch
 VM_PACKETS  := (TestEveryWayIn|TestConnectionsOutliveChanges|TestFlushedRulesComeBack|TestCleanupLeavesWhatOthersMade)
 
 .PHONY: soak
@@ -74,6 +75,7 @@ soak: test-setup ## Run what observes for long, repeats or measures: churn, stor
 	# Not the spread: that is the kernel's, and 24,000 connections take minutes here. Not the lock: it is that of legacy iptables.
 	$(STEP) 'IPVS: packets' 20m env $(call VM_TEST,1140,18m) -tags soak ./e2e/packets -skip '^(TestConnectionsSpreadEvenly|TestAHeldLock.*)$$'
 	$(STEP) 'IPVS: own tests' 40m env $(call VM_TEST,2340,38m) -tags 'ipvs soak' ./e2e/ipvs
+	$(STEP) 'IPVS: switches' 40m env $(call VM_TEST,2340,38m) -tags 'ipvs soak' ./e2e/modeswitch
 
 .PHONY: case
 case: build ## Send the packets of the cases that have CASE in their name, in MODE=iptables or MODE=ipvs (root)
@@ -124,6 +126,17 @@ clean: ## Remove what was built here
 	rm -rf bin
 
 # What follows needs more than make test installs, and is part of neither make test nor .ci/run.
+
+FROM        ?= IPVS
+TO          ?= ipvs
+
+.PHONY: takeover-ipvs
+takeover-ipvs: build ## Take over from kube-proxy's mode FROM=IPVS or IPTables, in mode TO=ipvs or iptables, in the virtual machine (after make test-setup)
+	$(subst FAIRLEAD_MODE=ipvs,FAIRLEAD_MODE=$(TO),$(call VM_TEST,1440,23m)) -tags 'ipvs soak' ./e2e/takeover -run '^TestFrom$(FROM)$$'
+
+.PHONY: kubeproxy-ipvs
+kubeproxy-ipvs: ## Remove what kube-proxy's IPVS mode has left in a kernel, in the virtual machine (after make test-setup)
+	$(call VM_TEST,1260,20m) -tags ipvs ./pkg/kubeproxy -run '^TestKernel'
 
 .PHONY: image
 image: ## Build the container image with Docker, Podman or Buildah, as IMAGE (docker.io/fairlead/fairlead:dev)
