@@ -75,7 +75,7 @@ func newLine(c *config.Settings, family service.Family, nodeName string, m *moni
 func (l *line) postSyncHooks(c *config.Settings, m *monitor) []proxier.Follower {
 	flows := conntrack.Options{Family: l.family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(l.family)}
 	hooks := []proxier.Follower{conntrack.NewFlows(flows), newLateSysctls(c.Config), &loopbackRouting{}, l.health}
-	return append(hooks, takeOver(c, l.family, m.events.Node)...)
+	return append(hooks, takeOver(c, l.family, m.events.Node, func() string { return l.proxier.Mode() })...)
 }
 
 func (l *line) run(ctx context.Context) {

@@ -139,7 +139,7 @@ func TestVirtualIPsStayLocalWithoutTheirDevice(t *testing.T) {
 			t.Errorf("%s: a new connection comes from %s", f, localAddress(c))
 		}
 		// No connection of IPVS needs it.
-		if left, err := Retire(t.Context(), f, nil); err != nil || left != 0 {
+		if left, err := Retire(t.Context(), f, nil, nil); err != nil || left != 0 {
 			t.Error(left, err)
 		}
 		if list, err := standIns(f); err != nil || len(list) > 0 {

@@ -75,7 +75,7 @@ func TestKernelWhatIPVSModeLeftGoes(t *testing.T) {
 				t.Fatalf("it stands: %v, %v", stands, err)
 			}
 			for want := 2; want >= 0; want -= 2 { // at first they are taken out of service
-				if left, err := Retire(t.Context(), f, ranges); err != nil || left != want {
+				if left, err := Retire(t.Context(), f, ranges, nil); err != nil || left != want {
 					t.Errorf("left: %d, want %d, %v", left, want, err)
 				}
 			}

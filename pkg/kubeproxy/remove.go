@@ -13,7 +13,7 @@ func Standing(ctx context.Context, family service.Family, excluded []netip.Prefi
 	if stands, err := tableStands(family); err != nil || stands {
 		return stands, err
 	}
-	b, err := readBalancer(family, excluded)
+	b, err := readBalancer(family, excluded, nil)
 	if err != nil || b != nil {
 		return b != nil, err
 	}
@@ -25,7 +25,7 @@ func Standing(ctx context.Context, family service.Family, excluded []netip.Prefi
 // Virtual servers at excluded addresses stay.
 func Remove(ctx context.Context, family service.Family, excluded []netip.Prefix) error {
 	failed := []error{removeTable(family)}
-	b, err := readBalancer(family, excluded)
+	b, err := readBalancer(family, excluded, nil)
 	failed = append(failed, err)
 	if b != nil {
 		failed = append(failed, b.remove())
@@ -34,12 +34,13 @@ func Remove(ctx context.Context, family service.Family, excluded []netip.Prefix)
 }
 
 // Retire does the same, but that virtual servers stay, out of service, as long as they have connections, with what those need. It is
-// to be called again until nothing is left.
-func Retire(ctx context.Context, family service.Family, excluded []netip.Prefix) (left int, err error) {
+// to be called again until nothing is left. It does not touch virtual servers that Fairlead serves: a kube-proxy that syncs beside
+// Fairlead takes the mark from them by which they are known, until Fairlead's next verification restores it.
+func Retire(ctx context.Context, family service.Family, excluded []netip.Prefix, served Served) (left int, err error) {
 	if err := removeTable(family); err != nil {
 		return 0, err
 	}
-	b, err := readBalancer(family, excluded)
+	b, err := readBalancer(family, excluded, served)
 	if err != nil {
 		return 0, err
 	}

@@ -100,7 +100,7 @@ func TestRulesAreRemovedAndNothingElse(t *testing.T) {
 			}
 		}
 		for range 2 {
-			if left, err := Retire(t.Context(), f, nil); err != nil || left != 0 {
+			if left, err := Retire(t.Context(), f, nil, nil); err != nil || left != 0 {
 				t.Fatal(left, err)
 			}
 			if diff := cmp.Diff(stays, lines(t, kernel)); diff != "" {

@@ -20,10 +20,11 @@ type balancer struct {
 	ports map[service.Protocol]map[uint16]bool
 	// excluded are ranges of addresses whose virtual servers are left alone.
 	excluded []netip.Prefix
+	served   Served
 }
 
 // readBalancer finds what there is. It returns nil where a kube-proxy's IPVS mode has left nothing.
-func readBalancer(family service.Family, excluded []netip.Prefix) (*balancer, error) {
+func readBalancer(family service.Family, excluded []netip.Prefix, served Served) (*balancer, error) {
 	link, err := device()
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func readBalancer(family service.Family, excluded []netip.Prefix) (*balancer, er
 	if err != nil {
 		return nil, err
 	}
-	b := &balancer{family: family, others: ipvs.NewOthers(family), virtual: union(here, moved), ports: ports, excluded: excluded}
+	b := &balancer{family: family, others: ipvs.NewOthers(family), virtual: union(here, moved), ports: ports, excluded: excluded, served: served}
 	// A route for an address in an excluded range may be there for good.
 	if link == nil && !slices.ContainsFunc(moved, b.removable) && len(ports[service.TCP])+len(ports[service.UDP])+len(ports[service.SCTP]) == 0 {
 		return nil, nil
@@ -71,6 +72,9 @@ func (b *balancer) removable(a netip.Addr) bool {
 // owns reports whether a virtual server is kube-proxy's, and to be removed: at one of its virtual IPs, or at one of its node ports on an
 // address of the node's. Other programs have virtual servers too, and maybe at the same port (keepalived, the director of LVS).
 func (b *balancer) owns(protocol service.Protocol, at netip.AddrPort) bool {
+	if b.served != nil && b.served(protocol, at) {
+		return false
+	}
 	return b.removable(at.Addr()) && (b.virtual[at.Addr()] || b.own[at.Addr()] && b.ports[protocol][at.Port()])
 }
 

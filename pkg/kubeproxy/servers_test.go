@@ -18,7 +18,7 @@ func TestWhichVirtualServersAreKubeProxys(t *testing.T) {
 			second, excludedVIP := node.Next(), vip.Next()
 			addLink(t, "eth0", n.node, alone(second.String()))
 			addLink(t, deviceName, alone(n.vip), alone(excludedVIP.String()))
-			b, err := readBalancer(f, []netip.Prefix{netip.PrefixFrom(second, second.BitLen()), netip.PrefixFrom(excludedVIP, excludedVIP.BitLen())})
+			b, err := readBalancer(f, []netip.Prefix{netip.PrefixFrom(second, second.BitLen()), netip.PrefixFrom(excludedVIP, excludedVIP.BitLen())}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

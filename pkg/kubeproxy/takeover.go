@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -22,6 +23,8 @@ type Options struct {
 	Family service.Family
 	// Excluded are ranges of addresses in which virtual servers are never deleted.
 	Excluded []netip.Prefix
+	// InIPVSMode reports whether Fairlead forwards by IPVS now; nil: it never does.
+	InIPVSMode func() bool
 	// Event tells the node's operator what goes on; nil: it is logged only.
 	Event func(reason, message string)
 }
@@ -35,6 +38,7 @@ type TakeOver struct {
 	options Options
 	node    node
 	start   sync.Once
+	table   atomic.Pointer[service.Table] // as last synced
 	said    string
 }
 
@@ -62,15 +66,26 @@ const (
 
 // NewTakeOver touches nothing before the first sync.
 func NewTakeOver(o Options) *TakeOver {
-	return &TakeOver{options: o, node: node{
+	t := &TakeOver{options: o}
+	t.node = node{
 		listening: Listening,
 		standing:  func(ctx context.Context) (bool, error) { return Standing(ctx, o.Family, o.Excluded) },
-		retire:    func(ctx context.Context) (int, error) { return Retire(ctx, o.Family, o.Excluded) },
-	}}
+		retire:    func(ctx context.Context) (int, error) { return Retire(ctx, o.Family, o.Excluded, t.served()) },
+	}
+	return t
+}
+
+// served returns where Fairlead has virtual servers now.
+func (t *TakeOver) served() Served {
+	if t.options.InIPVSMode == nil || !t.options.InIPVSMode() {
+		return nil
+	}
+	return ServedByIPVS(t.table.Load())
 }
 
 // Synced implements proxier.Follower.
-func (t *TakeOver) Synced(ctx context.Context, _, _ *service.Table, _ service.PortSet) error {
+func (t *TakeOver) Synced(ctx context.Context, _, synced *service.Table, _ service.PortSet) error {
+	t.table.Store(synced)
 	t.start.Do(func() { go t.run(ctx) })
 	return nil
 }
