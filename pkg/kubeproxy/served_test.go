@@ -10,7 +10,7 @@ import (
 // While both run, kube-proxy's syncs take Fairlead's mark from the virtual servers that both have.
 func TestVirtualServersOfFairleadAreNotKubeProxys(t *testing.T) {
 	vip, node, elsewhere := netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.9")
-	at := func(addr netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(addr, port) }
+	at := netip.AddrPortFrom
 	table := &service.Table{
 		NodePorts: service.NodeAddresses{Listed: []netip.Addr{node}},
 		Ports: []*service.Port{{
