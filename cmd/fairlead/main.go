@@ -44,8 +44,10 @@ func newCommand() *cobra.Command {
 	}
 	logging := flag.NewFlagSet("logging", flag.ContinueOnError)
 	klog.InitFlags(logging)
-	root.PersistentFlags().AddGoFlag(logging.Lookup("v"))
-	root.PersistentFlags().AddGoFlag(logging.Lookup("vmodule"))
+	for _, name := range []string{"v", "vmodule"} {
+		root.PersistentFlags().AddGoFlag(logging.Lookup(name))
+		run.Flags().AddGoFlag(logging.Lookup(name)) // the file of --config sets them, too
+	}
 	root.Flags().AddFlagSet(run.Flags())
 	// As in kube-proxy, --proxy_mode is --proxy-mode.
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {

@@ -55,6 +55,41 @@ func TestCommandLinesOfKubeProxyWork(t *testing.T) {
 	}
 }
 
+// The flags of klog are of the whole process.
+func TestTheFileSetsWhatIsLogged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.conf")
+	content := "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nlogging: {verbosity: 3, vmodule: [{filePattern: nothing, verbosity: 1}]}\n"
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		args []string
+		v    string
+	}{
+		{"without a subcommand", []string{"--config=" + file}, "3"},
+		{"with the subcommand", []string{"run", "--config=" + file}, "3"},
+		{"the flag comes first", []string{"--config=" + file, "-v=2"}, "2"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			command := newCommand()
+			v, vmodule := command.PersistentFlags().Lookup("v").Value, command.PersistentFlags().Lookup("vmodule").Value
+			t.Cleanup(func() { _, _ = v.Set("0"), vmodule.Set("") })
+			command.SetArgs(append(test.args, "--hostname-override=node1", "--write-config-to="+filepath.Join(t.TempDir(), "written.yaml")))
+			if err := command.ExecuteContext(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if v.String() != test.v {
+				t.Errorf("-v is %s, want %s", v, test.v)
+			}
+			if vmodule.String() != "nothing=1" {
+				t.Errorf("--vmodule is %s", vmodule)
+			}
+		})
+	}
+}
+
 func TestInvalidCommandLinesAreRefused(t *testing.T) {
 	tests := []struct {
 		name string

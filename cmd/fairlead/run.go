@@ -31,7 +31,7 @@ func run(cmd *cobra.Command, line *config.CommandLine) error {
 	case line.Cleanup:
 		return fairlead.Cleanup(ctx)
 	case c.InitOnly:
-		return fairlead.Init(ctx, c)
+		return fairlead.Init(ctx, c, fairlead.WithChanges(config.Watch(ctx, line, c)))
 	}
 	// The flags first: the watch changes those of klog with the file.
 	return fairlead.Run(ctx, c, fairlead.WithFlags(cmd.Flags()), fairlead.WithChanges(config.Watch(ctx, line, c)))

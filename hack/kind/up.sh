@@ -18,7 +18,7 @@ done
 # Before the cluster: a build that fails leaves nothing behind.
 BUILDER=docker IMAGE=$image hack/image/image.sh
 
-kind get clusters | grep -qx "$cluster" || fresh=yes
+kind get clusters | grep -x "$cluster" >/dev/null || fresh=yes # grep -q could end before kind has written all
 # Not --wait: the nodes do not become ready before Services work, as kindnet needs the cluster IP of the API server.
 [ -z "${fresh:-}" ] || kind create cluster --config hack/kind/config.yaml
 kind load docker-image "$image" --name "$cluster"

@@ -9,7 +9,6 @@ import (
 
 	"github.com/fairlead/fairlead/pkg/config"
 	"github.com/fairlead/fairlead/pkg/ipvs"
-	"github.com/fairlead/fairlead/pkg/source"
 )
 
 const needRestart = "Settings have changed that only apply after a restart of Fairlead"
@@ -17,8 +16,8 @@ const needRestart = "Settings have changed that only apply after a restart of Fa
 // live applies changed settings to what runs.
 type live struct {
 	lines   []*line
-	running atomic.Pointer[config.Config] // with the changes since the start; its mode is never auto
-	notify  func(reason, message string)  // sends an event about the node
+	running atomic.Pointer[config.Config]        // with the changes since the start; its mode is never auto
+	refused func(to config.Mode, message string) // counts a refused switch and sends an event about the node
 	// prepare prepares the kernel for a mode, or returns why it does not support it.
 	prepare func(context.Context, *config.Config) error
 }
@@ -65,7 +64,7 @@ func (l *live) apply(ctx context.Context, c *config.Config) {
 	switch {
 	case err != nil && switched:
 		logger.Error(err, "Cannot switch the mode; the present one goes on", "from", running.Mode, "to", c.Mode)
-		l.notify(source.ReasonSwitchFailed, fmt.Sprintf("cannot switch from %s mode to %s mode: %v", running.Mode, c.Mode, err))
+		l.refused(next.Mode, fmt.Sprintf("cannot switch from %s mode to %s mode: %v", running.Mode, c.Mode, err))
 		return
 	case err != nil:
 		logger.Error(err, "Cannot apply the changed settings, keeping the previous ones")

@@ -56,7 +56,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 		{
 			name: "no mode that the kernel does not have, and nothing with it", from: config.ModeIPTables, impossible: errors.New("there is no IPVS"),
 			change: func(c *config.Config) { c.Mode, c.IPVS.SyncPeriod = config.ModeIPVS, time.Hour },
-			events: []string{"SwitchFailed: cannot switch from iptables mode to ipvs mode: there is no IPVS"},
+			events: []string{"cannot switch from iptables mode to ipvs mode: there is no IPVS"},
 		},
 		{
 			name: "auto keeps the mode that serves", from: config.ModeIPVS, impossible: errors.New("it is not asked"),
@@ -66,7 +66,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 		{
 			name: "no mode whose settings do not fit those that stay", from: config.ModeIPTables,
 			change: func(c *config.Config) { c.Mode, c.IPVS.MarkBit, c.IPTables.MasqueradeBit = config.ModeIPVS, 14, 20 },
-			events: []string{"SwitchFailed"},
+			events: []string{"cannot switch"},
 		},
 	}
 	for _, test := range tests {
@@ -80,7 +80,7 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 				test.want(want)
 			}
 			var events []string
-			l := &live{notify: func(reason, message string) { events = append(events, reason+": "+message) }, prepare: func(context.Context, *config.Config) error { return test.impossible }}
+			l := &live{refused: func(_ config.Mode, message string) { events = append(events, message) }, prepare: func(context.Context, *config.Config) error { return test.impossible }}
 			l.running.Store(running)
 			l.apply(t.Context(), changed)
 			if diff := cmp.Diff(want, l.running.Load(), cmpopts.IgnoreUnexported(config.Config{})); diff != "" {

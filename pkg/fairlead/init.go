@@ -15,8 +15,9 @@ import (
 )
 
 // Init does what needs more privileges than Run: it loads kernel modules and sets sysctls. After it, Run needs CAP_NET_ADMIN and
-// CAP_NET_RAW only. Init logs failures that Run can do without. While the kernel lacks what the mode needs, it waits, as Run does.
-func Init(ctx context.Context, c *config.Config) error {
+// CAP_NET_RAW only. Init logs failures that Run can do without. While the kernel lacks what the mode needs, it waits for that or
+// for another mode (WithChanges), as Run does.
+func Init(ctx context.Context, c *config.Config, list ...Option) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func Init(ctx context.Context, c *config.Config) error {
 	if err := initLoopback(ctx, settings); err != nil {
 		logger.Error(err, "Node ports will not answer on 127.0.0.1")
 	}
-	if err := initIPVS(ctx, c); err != nil {
+	if err := initIPVS(ctx, c, newOptions(list).changes); err != nil {
 		return err
 	}
 	logger.Info("The node is prepared")
@@ -43,10 +44,10 @@ func Init(ctx context.Context, c *config.Config) error {
 }
 
 // initIPVS prepares IPVS mode if that is the mode, or if IPVS is loaded already, so that the mode can be switched later.
-func initIPVS(ctx context.Context, c *config.Config) error {
+func initIPVS(ctx context.Context, c *config.Config, changes <-chan *config.Config) error {
 	prepare := func() error { return prepareIPVS(ctx, c.IPVS.StrictARP) }
 	if c.Mode == config.ModeIPVS {
-		return await(ctx, prepare)
+		return await(ctx, changes, prepare)
 	}
 	if !ipvs.Present() {
 		return nil
@@ -57,9 +58,9 @@ func initIPVS(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-// await repeats prepare until it succeeds, and logs the first error. An init container that failed instead would be restarted again and
-// again, and could not do more. It returns an error only if ctx ends.
-func await(ctx context.Context, prepare func() error) error {
+// await repeats prepare until it succeeds or another mode is configured, and logs the first error. An init container that failed instead
+// would be restarted again and again, and could not do more. It returns an error only if ctx ends.
+func await(ctx context.Context, changes <-chan *config.Config, prepare func() error) error {
 	logger := klog.FromContext(ctx)
 	for failed := false; ; failed = true {
 		err := prepare()
@@ -72,6 +73,13 @@ func await(ctx context.Context, prepare func() error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case c, more := <-changes:
+			if !more {
+				changes = nil
+			} else if chooseMode(ctx, c).Mode != config.ModeIPVS {
+				logger.Info("The mode has been changed, not waiting for IPVS", "mode", c.Mode)
+				return nil
+			}
 		case <-time.After(kernelPatience):
 		}
 	}

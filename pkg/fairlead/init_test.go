@@ -81,7 +81,7 @@ func TestInitWaitsForWhatTheKernelLacks(t *testing.T) {
 		said := logger.GetSink().(ktesting.Underlier).GetBuffer().String
 		ctx := klog.NewContext(t.Context(), logger)
 		attempts := 0
-		err := await(ctx, func() error {
+		err := await(ctx, nil, func() error {
 			if attempts++; attempts < 4 {
 				return errors.New("no ip_vs")
 			}
@@ -93,9 +93,14 @@ func TestInitWaitsForWhatTheKernelLacks(t *testing.T) {
 		if n := strings.Count(said(), "no ip_vs"); n != 1 {
 			t.Errorf("logged %d times:\n%s", n, said())
 		}
+		changes := make(chan *config.Config, 1)
+		changes <- config.Default()
+		if err := await(ctx, changes, func() error { return errors.New("no ip_vs") }); err != nil {
+			t.Errorf("another mode: %v", err)
+		}
 		ctx, stop := context.WithCancel(ctx)
 		stop()
-		if err := await(ctx, func() error { return errors.New("no ip_vs") }); !errors.Is(err, context.Canceled) {
+		if err := await(ctx, nil, func() error { return errors.New("no ip_vs") }); !errors.Is(err, context.Canceled) {
 			t.Errorf("the end of the process: %v", err)
 		}
 	})

@@ -34,6 +34,9 @@ func newMonitor(c *config.Config, families []service.Family) *monitor {
 	m := &monitor{families: families, metrics: metrics.New(Version()), config: c, healthy: map[service.Family]func() bool{}}
 	m.health = healthz.New(healthz.Options{Families: families, Healthy: m.keepsUp, Healthz: m.metrics.Healthz, Livez: m.metrics.Livez})
 	m.metrics.SetMode(string(c.Mode))
+	for _, mode := range config.Modes {
+		m.metrics.AddMode(string(mode))
+	}
 	for _, f := range families {
 		m.metrics.Observer(f) // so that its metrics exist while Fairlead waits for the kernel
 	}
@@ -90,8 +93,11 @@ func (m *monitor) switched(family service.Family, from, to string, err error) {
 	m.events.Node(source.ReasonModeSwitched, fmt.Sprintf("%s: switched from %s mode to %s mode", family, from, to))
 }
 
-// refused reports a mode that this node does not support.
-func (m *monitor) refused(reason, message string) { m.events.Node(reason, shortened(message)) }
+// refused reports a switch to a mode that this node does not support.
+func (m *monitor) refused(to config.Mode, message string) {
+	m.metrics.SwitchRefused(string(to))
+	m.events.Node(source.ReasonSwitchFailed, shortened(message))
+}
 
 // setHealthy sets how to find out whether a family is healthy.
 func (m *monitor) setHealthy(family service.Family, healthy func() bool) {

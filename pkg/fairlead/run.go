@@ -70,7 +70,7 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	if err != nil {
 		return err
 	}
-	live := &live{lines: lines, notify: m.refused, prepare: prepareKernel}
+	live := &live{lines: lines, refused: m.refused, prepare: prepareKernel}
 	live.running.Store(c)
 	m.setLive(live)
 	running.Go(func() { live.follow(ctx, o.changes) })

@@ -20,7 +20,6 @@ type observer struct {
 	sync, full, partial, programming prometheus.Observer
 	dirty                            prometheus.Observer
 	phases                           map[proxier.Phase]prometheus.Observer
-	last, lastQueued                 prometheus.Gauge
 	table                            atomic.Pointer[service.Table] // as the kernel holds it
 	traffic                          atomic.Pointer[counted]       // nil: nothing is counted
 	behind                           atomic.Int64                  // since when a sync waits, in nanoseconds; 0: none does
@@ -33,8 +32,7 @@ func (m *Metrics) Observer(family service.Family) proxier.Observer {
 		metrics: m, family: f,
 		sync: m.proxy.sync.WithLabelValues(f), full: m.proxy.full.WithLabelValues(f), partial: m.proxy.partial.WithLabelValues(f),
 		programming: m.proxy.programming.WithLabelValues(f),
-		last:        m.proxy.last.WithLabelValues(f), lastQueued: m.proxy.lastQueued.WithLabelValues(f),
-		dirty: m.own.dirty.WithLabelValues(f), phases: map[proxier.Phase]prometheus.Observer{},
+		dirty:       m.own.dirty.WithLabelValues(f), phases: map[proxier.Phase]prometheus.Observer{},
 	}
 	for _, phase := range proxier.Phases {
 		o.phases[phase] = m.own.phases.WithLabelValues(string(phase), f)
@@ -70,7 +68,7 @@ func (o *observer) EndpointsChanged() {
 // Queued implements proxier.Observer.
 func (o *observer) Queued() {
 	o.behind.CompareAndSwap(0, time.Now().UnixNano())
-	o.lastQueued.SetToCurrentTime()
+	o.metrics.proxy.lastQueued.WithLabelValues(o.family).SetToCurrentTime()
 }
 
 // Synced implements proxier.Observer.
@@ -78,7 +76,7 @@ func (o *observer) Synced(s proxier.Sync) {
 	p := &o.metrics.proxy
 	o.behind.Store(0)
 	o.table.Store(s.Table)
-	o.last.SetToCurrentTime()
+	p.last.WithLabelValues(o.family).SetToCurrentTime()
 	p.servicesPending.Sub(float64(s.Services))
 	p.endpointsPending.Sub(float64(s.Endpoints))
 	if !s.Written {
@@ -115,6 +113,7 @@ func (o *observer) wrote(full bool, d time.Duration) {
 func (o *observer) Failed(f proxier.Failure) {
 	if f.Needless { // no alert for what nobody needs
 		o.behind.Store(0)
+		o.metrics.proxy.last.WithLabelValues(o.family).SetToCurrentTime()
 		o.metrics.own.synced.WithLabelValues(o.family).Set(1)
 		return
 	}

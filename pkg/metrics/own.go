@@ -51,11 +51,26 @@ func (m *Metrics) SetMode(mode string) {
 	m.mode.Store(&mode)
 }
 
+// AddMode makes the counts of changes to a mode begin at 0: where a series begins with its first failure, nobody sees it rise.
+func (m *Metrics) AddMode(mode string) {
+	m.own.switches.WithLabelValues(mode, switchDone)
+	m.own.switches.WithLabelValues(mode, switchFailed)
+}
+
+// What became of a change of the mode.
+const (
+	switchDone   = "done"
+	switchFailed = "failed"
+)
+
+// SwitchRefused counts a change to a mode that the node does not support.
+func (m *Metrics) SwitchRefused(to string) { m.own.switches.WithLabelValues(to, switchFailed).Inc() }
+
 // Switched counts a change to another mode. With an error, the old mode goes on.
 func (m *Metrics) Switched(to string, err error) {
-	result := "done"
+	result := switchDone
 	if err != nil {
-		result = "failed"
+		result = switchFailed
 	} else {
 		m.SetMode(to)
 	}
