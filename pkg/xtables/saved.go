@@ -119,9 +119,10 @@ func (r *reader) line(line []byte) {
 	case bytes.HasPrefix(line, []byte("-A ")):
 		r.rule(line)
 	case bytes.HasPrefix(line, []byte("[")):
-		rule, packets := cutCounters(line)
-		r.count(rule, packets)
-		r.rule(rule)
+		if rule, packets := cutCounters(line); bytes.HasPrefix(rule, []byte("-A ")) {
+			r.count(rule, packets)
+			r.rule(rule)
+		}
 	}
 }
 
