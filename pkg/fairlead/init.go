@@ -118,7 +118,7 @@ func initLoopback(ctx context.Context, c *config.Settings) error {
 	return node.AllowLoopbackRouting()
 }
 
-// guardChain is the chain of initLoopback. It stays until Cleanup, as route_localnet does.
+// guardChain is the chain of initLoopback. It stays until Cleanup. route_localnet stays set even then.
 const guardChain = guardPrefix + "LOOPBACK"
 
 const guardPrefix = "FLI-"
