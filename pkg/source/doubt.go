@@ -6,39 +6,59 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// disbelief is how long a list is not believed that lacks most of what there was: long enough to restore a control plane that has
-// lost its data, or to take back the wrong one.
+// disbelief is how long an object is kept that a list lacks which lacks most of what there was: long enough to restore a control plane that
+// has lost its data, or to take back the wrong one.
 const disbelief = 2 * time.Minute
 
-// miss takes in that a list has no more objects than these. That some are gone is usual: they went while the watch was broken. But where
-// most are, it is more likely that an API server answers which has lost its data, or not read it yet, and whoever believed it would
-// take all Services off the node. Then they are held for a while; if they come back, nothing has happened.
+// miss takes in that a list has no more objects than these. A few may be missing because they were deleted while the watch was broken.
+// But if most are missing, it is more likely that the API server has lost its data or has not read it yet, and believing it would remove
+// all Services from the node. Then they are held for a while; if they come back, nothing has happened. While any are held, everything
+// that a further list lacks is held too, each object for the whole time: an API server that is being restored may list more and less
+// several times.
 func (f *feed) miss(listed map[cache.ObjectName]struct{}) {
 	var missing []cache.ObjectName
 	for name := range f.names {
-		if _, is := listed[name]; !is {
+		if _, ok := listed[name]; !ok {
 			missing = append(missing, name)
 		}
 	}
-	if f.doubt == nil && 2*len(missing) <= len(f.names) {
+	inDoubt := len(f.held) > 0
+	if !inDoubt && 2*len(missing) <= len(f.names) {
 		for _, name := range missing {
 			f.drop(name)
 		}
 		return
 	}
+	until := time.Now().Add(disbelief)
 	for _, name := range missing {
-		f.held[name] = struct{}{}
+		if _, ok := f.held[name]; !ok {
+			f.held[name] = until
+		}
 	}
-	if f.doubt == nil {
-		f.doubt = time.AfterFunc(disbelief, func() { f.locked(f.believe) })
+	if !inDoubt {
 		f.logger.Info("The API server lacks most of what it had; the rules stay for now, in case it comes back",
-			"resource", f.resource, "missing", len(missing), "of", len(f.names), "until", time.Now().Add(disbelief).Format(time.TimeOnly))
+			"resource", f.resource, "missing", len(missing), "of", len(f.names), "until", until.Format(time.TimeOnly))
+	}
+	f.await()
+}
+
+// await sets the timer for the object that has been held longest, or stops it if none is held.
+func (f *feed) await() {
+	f.stopDoubt()
+	var next time.Time
+	for _, until := range f.held {
+		if next.IsZero() || until.Before(next) {
+			next = until
+		}
+	}
+	if !next.IsZero() {
+		f.doubt = time.AfterFunc(time.Until(next), func() { f.locked(f.believe) })
 	}
 }
 
-// back notes that an object is there.
+// back notes that an object exists.
 func (f *feed) back(name cache.ObjectName) {
-	if _, was := f.held[name]; !was {
+	if _, ok := f.held[name]; !ok {
 		return
 	}
 	delete(f.held, name)
@@ -48,16 +68,24 @@ func (f *feed) back(name cache.ObjectName) {
 	}
 }
 
-// believe lets go of what is held.
+// believe drops what has been held for the whole time.
 func (f *feed) believe() {
 	if f.doubt == nil {
-		return // all came back, or the end did, just now
+		return // this timer fired while it was stopped
 	}
-	f.doubt = nil
-	f.logger.Info("The API server still lacks them; they are taken for deleted", "resource", f.resource, "missing", len(f.held))
-	for name := range f.held {
+	var gone []cache.ObjectName
+	for name, until := range f.held {
+		if !until.After(time.Now()) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) > 0 {
+		f.logger.Info("The API server still lacks them; they are taken for deleted", "resource", f.resource, "missing", len(gone))
+	}
+	for _, name := range gone {
 		f.drop(name)
 	}
+	f.await()
 }
 
 func (f *feed) stopDoubt() {

@@ -150,6 +150,13 @@ func TestAListThatLacksMostIsNotBelievedAtOnce(t *testing.T) {
 	}{
 		{"an empty list, and everything back in a moment", []step{{empty, relisted, "abcd"}, {all, 2 * disbelief, "abcd"}}, "has all objects again"},
 		{"an empty list that stays empty", []step{{empty, relisted, "abcd"}, {func(*server) {}, disbelief, ""}}, "taken for deleted"},
+		{"an empty list again and again", []step{
+			{empty, relisted, "abcd"}, {empty, relisted, "abcd"}, {empty, disbelief - 3*relisted, "abcd"}, {func(*server) {}, 2 * relisted, ""}}, "taken for deleted"},
+		{"a part that comes back and goes again is held for the whole time", []step{
+			{empty, disbelief - 5*relisted, "abcd"}, {func(s *server) { s.has("a", "b") }, relisted, "abcd"}, {empty, relisted, "abcd"},
+			{func(*server) {}, 4 * relisted, "ab"}, {empty, relisted, "ab"}, {func(*server) {}, disbelief, ""}}, "taken for deleted"},
+		{"everything back, and an empty list again", []step{
+			{empty, disbelief - 3*relisted, "abcd"}, {all, relisted, "abcd"}, {empty, 5 * relisted, "abcd"}, {func(*server) {}, disbelief, ""}}, "has all objects again"},
 		{"nothing but what an API server makes by itself", []step{
 			{func(s *server) { s.has("a") }, relisted, "abcd"}, {func(*server) {}, disbelief, "a"}}, "lacks most"},
 		{"a part back in time, the rest not", []step{

@@ -13,10 +13,10 @@ import (
 // down. It passes for the queue of a controller, out of which nothing ever comes.
 type feed struct {
 	feedOptions
-	names  map[cache.ObjectName]struct{} // of the objects that have been handed over
-	held   map[cache.ObjectName]struct{} // those of them that a list lacked which is not believed (doubt.go)
-	doubt  *time.Timer                   // when held is believed to be gone; nil: none is held
-	synced chan struct{}                 // closed once everything has been handed over
+	names  map[cache.ObjectName]struct{}  // of the objects that have been handed over
+	held   map[cache.ObjectName]time.Time // those of them that a list lacked which is not believed, and until when (doubt.go)
+	doubt  *time.Timer                    // fires when the first of them is taken for deleted; nil: none is held
+	synced chan struct{}                  // closed once everything has been handed over
 	closed chan struct{}
 	sync   func() // closes synced
 }
@@ -32,7 +32,7 @@ type feedOptions struct {
 }
 
 func newFeed(o feedOptions) *feed {
-	f := &feed{feedOptions: o, names: map[cache.ObjectName]struct{}{}, held: map[cache.ObjectName]struct{}{}, synced: make(chan struct{}), closed: make(chan struct{})}
+	f := &feed{feedOptions: o, names: map[cache.ObjectName]struct{}{}, held: map[cache.ObjectName]time.Time{}, synced: make(chan struct{}), closed: make(chan struct{})}
 	f.sync = sync.OnceFunc(func() { close(f.synced) })
 	return f
 }
