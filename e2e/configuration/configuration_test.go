@@ -140,6 +140,7 @@ logging: {verbosity: 3, vmodule: [{filePattern: a, verbosity: 1}]}
 			"--conntrack-tcp-timeout-established=0s", "--hostname-override=server",
 			"--kubeconfig=/var/lib/rancher/k3s/agent/kubeproxy.kubeconfig", "--proxy-mode=iptables"}},
 		{"no flags", "", nil},
+		{"empty addresses to listen on", "", []string{"--healthz-bind-address=", "--metrics-bind-address="}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,14 +2,18 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
-// The ports of kube-proxy's servers.
+// The ports of kube-proxy's servers, which are the default ports of Fairlead's.
 const (
-	healthzPort = 10256
-	metricsPort = 10249
+	HealthzPort = 10256
+	MetricsPort = 10249
 )
 
 // withPort appends a port to an IP address without one. It returns everything else unchanged.
@@ -20,19 +24,47 @@ func withPort(address string, port uint16) string {
 	return address
 }
 
-func (c *HTTP) validate(f *findings) {
-	bindAddress(f, "healthz-bind-address", c.HealthzBindAddress)
-	bindAddress(f, "metrics-bind-address", c.MetricsBindAddress)
+// defaultAddress is an address of a server before it is configured, with its default port.
+func defaultAddress(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+// parseBindAddress parses an address to listen on. An empty one is the zero AddrPort: do not listen.
+func parseBindAddress(f *findings, flag, text string, port uint16) netip.AddrPort {
+	if text == "" {
+		return netip.AddrPort{}
+	}
+	address, err := netip.ParseAddrPort(withPort(text, port))
+	if err != nil || address.Port() == 0 {
+		f.add(flag, "%q is not an IP address and port such as 127.0.0.1:%d or [::]:%d", text, port, port)
+		return netip.AddrPort{}
+	}
+	return address
 }
 
-func bindAddress(f *findings, flag, address string) {
-	if address == "" {
-		return
-	}
-	if parsed, err := netip.ParseAddrPort(address); err != nil || parsed.Port() == 0 {
-		f.add(flag, "%q is not an IP address and port such as 127.0.0.1:%d or [::]:%d", address, metricsPort, metricsPort)
-	}
+// bindAddressFlag adds the flag of an address to listen on. As in kube-proxy, an empty value leaves the default in place.
+func bindAddressFlag(fs *pflag.FlagSet, address *string, name, usage string) {
+	fs.Var(&bindAddressValue{address}, name, usage)
 }
+
+type bindAddressValue struct{ address *string }
+
+// String implements pflag.Value.
+func (v *bindAddressValue) String() string {
+	if v.address == nil {
+		return ""
+	}
+	return *v.address
+}
+
+// Set implements pflag.Value. Whether the address is valid is found out with all other settings.
+func (v *bindAddressValue) Set(text string) error {
+	if text != "" {
+		*v.address = text
+	}
+	return nil
+}
+
+// Type implements pflag.Value.
+func (v *bindAddressValue) Type() string { return "string" }
 
 // parseRange parses a range of addresses. example is a valid one.
 func parseRange(text, example string) (netip.Prefix, error) {

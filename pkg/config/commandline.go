@@ -36,8 +36,8 @@ func NewCommandLine(flags *pflag.FlagSet) *CommandLine {
 	flags.StringVar(&l.WriteTo, "write-config-to", "", "write the settings to this file and exit")
 	flags.BoolVar(&l.Cleanup, "cleanup", false, "remove all rules of Fairlead and exit, as the subcommand cleanup")
 	l.settings.AddFlags(flags)
-	flags.IntVar(&l.healthzPort, "healthz-port", healthzPort, "port of --healthz-bind-address, if that has none; 0: do not serve health checks")
-	flags.IntVar(&l.metricsPort, "metrics-port", metricsPort, "port of --metrics-bind-address, if that has none; 0: do not serve metrics")
+	flags.IntVar(&l.healthzPort, "healthz-port", HealthzPort, "port of --healthz-bind-address, if that has none; 0: do not serve health checks")
+	flags.IntVar(&l.metricsPort, "metrics-port", MetricsPort, "port of --metrics-bind-address, if that has none; 0: do not serve metrics")
 	for flag, instead := range map[string]string{"healthz-port": "healthz-bind-address", "metrics-port": "metrics-bind-address"} {
 		// It only fails if there is no such flag.
 		_ = flags.MarkDeprecated(flag, "use the port of --"+instead+" instead")

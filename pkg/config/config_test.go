@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestInvalidSettingsAreNamed(t *testing.T) {
 		{"oom_score_adj out of range", []string{"--oom-score-adj=-1001"}, []string{"--oom-score-adj", "-1001"}},
 		{"a negative burst", []string{"--kube-api-burst=-1"}, []string{"--kube-api-burst", "-1"}},
 		{"invalid addresses to listen on", []string{"--healthz-bind-address=localhost:10256", "--metrics-bind-address=127.0.0.1:0"}, []string{"--healthz-bind-address", "localhost:10256", "--metrics-bind-address", "127.0.0.1:0"}},
-		{"no addresses to listen on", []string{"--healthz-bind-address=", "--metrics-bind-address="}, nil},
+		{"addresses without a port", []string{"--healthz-bind-address=::", "--metrics-bind-address=192.0.2.1"}, nil},
 		{"an invalid range for node ports", []string{"--nodeport-addresses=10.0.0.0/8,somewhere"}, []string{"--nodeport-addresses", "somewhere"}},
 		{"all of ipvs mode", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-exclude-cidrs=192.0.2.0/24,fd00::/64", "--ipvs-strict-arp", "--ipvs-tcp-timeout=15m",
 			"--ipvs-tcpfin-timeout=1s", "--ipvs-udp-timeout=5m", "--ipvs-drain-timeout=0", "--ipvs-mark-bit=5", "--ipvs-sync-period=1m", "--ipvs-min-sync-period=1m"}, nil},
@@ -83,5 +84,40 @@ func TestNodeNameIsLowerCase(t *testing.T) {
 	name, err := parseFlags(t, "--hostname-override= Node-1 ").NodeName()
 	if err != nil || name != "node-1" {
 		t.Errorf("got %q, %v", name, err)
+	}
+}
+
+func TestAddressesToListenOn(t *testing.T) {
+	tests := []struct {
+		name             string
+		args             []string
+		set              func(*HTTP) // nil: nothing
+		healthz, metrics string      // empty: not served
+	}{
+		{"the defaults", nil, nil, "0.0.0.0:10256", "127.0.0.1:10249"},
+		{"an empty flag leaves the default, as in kube-proxy", []string{"--healthz-bind-address=", "--metrics-bind-address="}, nil, "0.0.0.0:10256", "127.0.0.1:10249"},
+		{"addresses and ports", []string{"--healthz-bind-address=[::1]:1", "--metrics-bind-address=192.0.2.1:65535"}, nil, "[::1]:1", "192.0.2.1:65535"},
+		{"the default ports", []string{"--healthz-bind-address=::", "--metrics-bind-address=192.0.2.1"}, nil, "[::]:10256", "192.0.2.1:10249"},
+		{"turned off by a program that embeds Fairlead", nil, func(h *HTTP) { *h = HTTP{} }, "", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := parseFlags(t, test.args...)
+			if test.set != nil {
+				test.set(&c.HTTP)
+			}
+			s, err := c.Settings()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, server := range []struct {
+				name, want string
+				got        netip.AddrPort
+			}{{"health checks", test.healthz, s.Healthz}, {"metrics", test.metrics, s.Metrics}} {
+				if server.got.IsValid() != (server.want != "") || server.got.IsValid() && server.got.String() != server.want {
+					t.Errorf("%s: got %s, want %q", server.name, server.got, server.want)
+				}
+			}
+		})
 	}
 }

@@ -15,12 +15,13 @@ type HTTP struct {
 }
 
 func defaultHTTP() HTTP {
-	return HTTP{HealthzBindAddress: "0.0.0.0:10256", MetricsBindAddress: "127.0.0.1:10249"}
+	return HTTP{HealthzBindAddress: defaultAddress("0.0.0.0", HealthzPort), MetricsBindAddress: defaultAddress("127.0.0.1", MetricsPort)}
 }
 
 func (c *HTTP) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.HealthzBindAddress, "healthz-bind-address", c.HealthzBindAddress, "IP address and port of the health checks; 0.0.0.0 and [::] both listen on all addresses of both IP families; empty: not served")
-	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", c.MetricsBindAddress, "IP address and port of the metrics; 0.0.0.0 and [::] both listen on all addresses of both IP families; empty: not served")
+	const families = "; 0.0.0.0 and [::] both listen on all addresses of both IP families; empty: the default"
+	bindAddressFlag(fs, &c.HealthzBindAddress, "healthz-bind-address", "IP address and port of the health checks"+families)
+	bindAddressFlag(fs, &c.MetricsBindAddress, "metrics-bind-address", "IP address and port of the metrics"+families)
 	fs.BoolVar(&c.Profiling, "profiling", c.Profiling, "serve profiles at /debug/pprof of --metrics-bind-address")
 	fs.BoolVar(&c.BindAddressHardFail, "bind-address-hard-fail", c.BindAddressHardFail, "exit if one of these addresses is not available, instead of retrying")
 }

@@ -93,10 +93,10 @@ func (c *Conntrack) setKubeProxy(k *v1alpha1.KubeProxyConntrackConfiguration) {
 // setKubeProxy chooses the IP family of the default addresses by bindAddress, as kube-proxy does.
 func (c *HTTP) setKubeProxy(k *v1alpha1.KubeProxyConfiguration) {
 	if addr, err := netip.ParseAddr(k.BindAddress); err == nil && !addr.Unmap().Is4() {
-		c.HealthzBindAddress, c.MetricsBindAddress = "[::]:10256", "[::1]:10249"
+		c.HealthzBindAddress, c.MetricsBindAddress = defaultAddress("::", HealthzPort), defaultAddress("::1", MetricsPort)
 	}
-	override(&c.HealthzBindAddress, withPort(k.HealthzBindAddress, healthzPort))
-	override(&c.MetricsBindAddress, withPort(k.MetricsBindAddress, metricsPort))
+	override(&c.HealthzBindAddress, withPort(k.HealthzBindAddress, HealthzPort))
+	override(&c.MetricsBindAddress, withPort(k.MetricsBindAddress, MetricsPort))
 	c.BindAddressHardFail = k.BindAddressHardFail
 	c.Profiling = k.EnableProfiling
 }

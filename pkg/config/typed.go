@@ -21,6 +21,9 @@ type Settings struct {
 	// them, ExcludedErr says that they are invalid.
 	Excluded    []netip.Prefix
 	ExcludedErr error
+	// Healthz and Metrics are the addresses to serve health checks and metrics at. Zero: not served. An unspecified address means all
+	// addresses of both IP families.
+	Healthz, Metrics netip.AddrPort
 }
 
 // Settings parses and validates. Its error lists everything that is wrong with the settings that are in use: settings of another mode
@@ -34,6 +37,8 @@ func (c *Config) Settings() (*Settings, error) {
 	if s.ExcludedErr != nil && c.Mode.uses(ModeIPVS) {
 		f.add("ipvs-exclude-cidrs", "%w", s.ExcludedErr)
 	}
+	s.Healthz = parseBindAddress(&f, "healthz-bind-address", c.HTTP.HealthzBindAddress, HealthzPort)
+	s.Metrics = parseBindAddress(&f, "metrics-bind-address", c.HTTP.MetricsBindAddress, MetricsPort)
 	c.validate(&f)
 	if err := f.err(); err != nil {
 		return nil, err

@@ -58,7 +58,6 @@ func (c *Config) validate(f *findings) {
 		c.validateIPVS(f)
 	}
 	c.Conntrack.validate(f)
-	c.HTTP.validate(f)
 }
 
 func (c *Config) validateIPVS(f *findings) {

@@ -52,10 +52,12 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	defer running.Wait()
 	defer stop(nil)
 	m.setEvents(src.Events(ctx), o.notify)
-	if err := m.serve(ctx, &running, func(err error) { stop(failure{err}) }); err != nil {
+	at, err := c.Settings()
+	if err != nil {
 		return err
 	}
-	c, err := awaitKernel(ctx, c, o.changes)
+	m.serve(ctx, at, &running, func(err error) { stop(failure{err}) })
+	c, err = awaitKernel(ctx, c, o.changes)
 	if err != nil {
 		return stopped(ctx)
 	}

@@ -6,59 +6,45 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"sync"
 
+	"github.com/fairlead/fairlead/pkg/config"
 	"github.com/fairlead/fairlead/pkg/serve"
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
-// The default ports, which are kube-proxy's.
-const (
-	healthzPort = 10256
-	metricsPort = 10249
-)
-
 // servers returns the HTTP servers of health checks and metrics, those that are configured.
-func (m *monitor) servers() ([]*serve.Server, error) {
-	h := m.current().HTTP
+func (m *monitor) servers(c *config.Settings) []*serve.Server {
 	var list []*serve.Server
 	for _, s := range []struct {
-		name, address, reason string
-		port                  uint16
-		handler               http.Handler
+		name, reason string
+		address      netip.AddrPort
+		handler      http.Handler
 	}{
-		{"health checks", h.HealthzBindAddress, source.ReasonNoHealthz, healthzPort, m.healthHandler()},
-		{"metrics", h.MetricsBindAddress, source.ReasonNoMetrics, metricsPort, m.metricsHandler()},
+		{"health checks", source.ReasonNoHealthz, c.Healthz, m.healthHandler()},
+		{"metrics", source.ReasonNoMetrics, c.Metrics, m.metricsHandler()},
 	} {
-		address, err := serve.Address(s.address, s.port)
-		if err != nil {
-			return nil, err
-		}
-		if address == "" {
+		if !s.address.IsValid() {
 			continue
 		}
 		list = append(list, &serve.Server{
-			Name: s.name, Address: address, Handler: s.handler, HardFail: h.BindAddressHardFail,
+			Name: s.name, Address: s.address, Handler: s.handler, HardFail: c.HTTP.BindAddressHardFail,
 			Failed: func(err error) { m.events.Node(s.reason, err.Error()) },
 		})
 	}
-	return list, nil
+	return list
 }
 
 // serve starts the servers, which run until ctx ends. It calls fail if one of them fails for good, see HTTP.BindAddressHardFail.
-func (m *monitor) serve(ctx context.Context, running *sync.WaitGroup, fail func(error)) error {
-	servers, err := m.servers()
-	if err != nil {
-		return err
-	}
-	for _, s := range servers {
+func (m *monitor) serve(ctx context.Context, c *config.Settings, running *sync.WaitGroup, fail func(error)) {
+	for _, s := range m.servers(c) {
 		running.Go(func() {
 			if err := s.Run(ctx); err != nil {
 				fail(err)
 			}
 		})
 	}
-	return nil
 }
 
 func (m *monitor) healthHandler() http.Handler {

@@ -58,21 +58,21 @@ func TestServersListenAtTheConfiguredAddresses(t *testing.T) {
 		healthz, metrics string
 		want             []string
 	}{
-		{"by default", "0.0.0.0:10256", "127.0.0.1:10249", []string{":10256", "127.0.0.1:10249"}},
+		{"by default", "0.0.0.0:10256", "127.0.0.1:10249", []string{"0.0.0.0:10256", "127.0.0.1:10249"}},
 		{"none, if both are empty", "", "", nil},
-		{"with the default ports, if there is none", "::", "::1", []string{":10256", "[::1]:10249"}},
+		{"one of them", "[::1]:10256", "", []string{"[::1]:10256"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := config.Default()
 			c.HTTP.HealthzBindAddress, c.HTTP.MetricsBindAddress = test.healthz, test.metrics
-			servers, err := newMonitor(c, nil).servers()
+			settings, err := c.Settings()
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, s := range servers {
-				got = append(got, s.Address)
+			for _, s := range newMonitor(c, nil).servers(settings) {
+				got = append(got, s.Address.String())
 			}
 			if strings.Join(got, " ") != strings.Join(test.want, " ") {
 				t.Errorf("got %q", got)

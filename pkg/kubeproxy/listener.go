@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead/fairlead/pkg/config"
 )
 
 // ports are those that a kube-proxy listens on unless its configuration says otherwise: for health checks and for metrics.
-var ports = []uint16{10256, 10249}
+var ports = []uint16{config.HealthzPort, config.MetricsPort}
 
 // Listening returns one of kube-proxy's ports on which another process of this network namespace listens, or 0. Fairlead has the same
 // ports by default; its own sockets do not count.

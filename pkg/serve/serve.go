@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -21,8 +20,8 @@ const retryPeriod = 2 * time.Second
 type Server struct {
 	// Name is the name of the server in messages.
 	Name string
-	// Address is the address and port to listen on, as Address returns it.
-	Address string
+	// Address is the address and port to listen on. An unspecified address means all addresses of both IP families.
+	Address netip.AddrPort
 	Handler http.Handler
 	// HardFail makes Run return an error if the address is not available. Otherwise Run retries until it is.
 	HardFail bool
@@ -40,7 +39,7 @@ func (s *Server) Run(ctx context.Context) error {
 		listen = (&net.ListenConfig{}).Listen
 	}
 	for failed := false; ; {
-		listener, err := listen(ctx, "tcp", s.Address)
+		listener, err := listen(ctx, "tcp", s.address())
 		if err == nil {
 			if failed {
 				logger.Info("The port is free now", "server", s.Name, "address", s.Address)
@@ -67,6 +66,14 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
+// address returns the address to listen on. The unspecified address of one family would leave out the other one.
+func (s *Server) address() string {
+	if s.Address.Addr().IsUnspecified() {
+		return net.JoinHostPort("", strconv.Itoa(int(s.Address.Port())))
+	}
+	return s.Address.String()
+}
+
 func (s *Server) reportFailure(logger klog.Logger, err error) {
 	logger.Error(err, "Cannot serve; trying again until the port is free")
 	if s.Failed != nil {
@@ -84,41 +91,4 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	return server.Serve(listener)
-}
-
-// Address parses an address to listen on, and adds the default port if it has none. The unspecified address of either family stands for
-// all addresses of both families. An empty text returns an empty address: do not listen.
-func Address(text string, defaultPort uint16) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	if addr, err := netip.ParseAddr(trimBrackets(text)); err == nil {
-		text = net.JoinHostPort(addr.String(), strconv.Itoa(int(defaultPort)))
-	}
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		return "", fmt.Errorf("%q is not an IP address and port such as 0.0.0.0:%d: %w", text, defaultPort, err)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("%q: the port %q is not between 1 and 65535", text, port)
-	}
-	if host == "" {
-		return net.JoinHostPort("", port), nil
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return "", fmt.Errorf("%q: %q is not an IP address: %w", text, host, err)
-	}
-	if addr.IsUnspecified() {
-		return net.JoinHostPort("", port), nil
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-// trimBrackets removes the brackets around an IPv6 address.
-func trimBrackets(text string) string {
-	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
-		return text[1 : len(text)-1]
-	}
-	return text
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -17,34 +18,20 @@ import (
 	"k8s.io/klog/v2/ktesting"
 )
 
-func TestAddress(t *testing.T) {
-	tests := []struct {
-		name, text, want string
-	}{
-		{"empty is not served", "", ""},
-		{"an address and port", "127.0.0.1:1234", "127.0.0.1:1234"},
-		{"an IPv6 address and port", "[::1]:1234", "[::1]:1234"},
-		{"an address alone gets the default port", "127.0.0.1", "127.0.0.1:10249"},
-		{"an IPv6 address alone gets the default port", "::1", "[::1]:10249"},
-		{"an IPv6 address alone can be in brackets", "[::1]", "[::1]:10249"},
+func TestTheAddressToListenOn(t *testing.T) {
+	tests := []struct{ name, address, want string }{
+		{"an address", "127.0.0.1:1234", "127.0.0.1:1234"},
+		{"an IPv6 address", "[::1]:1234", "[::1]:1234"},
 		{"the unspecified address means both families", "0.0.0.0:1234", ":1234"},
 		{"so does the one of IPv6", "[::]:1234", ":1234"},
-		{"so does an unspecified address without a port", "0.0.0.0", ":10249"},
-		{"so does a port alone", ":1234", ":1234"},
 		{"an address with a zone", "[fe80::1%eth0]:1234", "[fe80::1%eth0]:1234"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Address(test.text, 10249)
-			if err != nil || got != test.want {
-				t.Errorf("got %q, %v, want %q", got, err, test.want)
+			if got := (&Server{Address: netip.MustParseAddrPort(test.address)}).address(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-	for _, text := range []string{"localhost:1234", "1234", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:http", "127.0.0.1:65536", "[::1"} {
-		if got, err := Address(text, 10249); err == nil || !strings.Contains(err.Error(), text) {
-			t.Errorf("%q: got %q and %v, want an error that names it", text, got, err)
-		}
 	}
 }
 
@@ -76,7 +63,7 @@ func TestAPortInUseIsRetriedAndReportedOnce(t *testing.T) {
 		logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 		ctx, stop := context.WithCancel(klog.NewContext(t.Context(), logger))
 		var reported []error
-		s := Server{Name: "metrics", Address: "127.0.0.1:10249", Handler: http.HandlerFunc(hello), Failed: func(err error) { reported = append(reported, err) }, listen: port.listen}
+		s := Server{Name: "metrics", Address: netip.MustParseAddrPort("127.0.0.1:10249"), Handler: http.HandlerFunc(hello), Failed: func(err error) { reported = append(reported, err) }, listen: port.listen}
 		done := make(chan error, 1)
 		start := time.Now()
 		go func() { done <- s.Run(ctx) }()
@@ -107,8 +94,8 @@ func TestAPortInUseIsRetriedAndReportedOnce(t *testing.T) {
 
 func TestAPortInUseIsAnErrorWithHardFail(t *testing.T) {
 	port := &unavailable{failures: 1}
-	s := Server{Name: "metrics", Address: "127.0.0.1:10249", HardFail: true, listen: port.listen}
-	if err := s.Run(t.Context()); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), s.Address) {
+	s := Server{Name: "metrics", Address: netip.MustParseAddrPort("127.0.0.1:10249"), HardFail: true, listen: port.listen}
+	if err := s.Run(t.Context()); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), s.Address.String()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -118,7 +105,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()
 		port := &unavailable{failures: 1 << 30}
-		if err := (&Server{Address: "127.0.0.1:10249", listen: port.listen}).Run(ctx); err != nil {
+		if err := (&Server{Address: netip.MustParseAddrPort("127.0.0.1:10249"), listen: port.listen}).Run(ctx); err != nil {
 			t.Error(err)
 		}
 		if want := int(time.Hour / retryPeriod); port.attempts < want {
