@@ -216,11 +216,7 @@ func (b *Builder) claim() {
 			continue
 		}
 		wanted := b.wanted(svc.spec)
-		var created int64
-		if svc.spec != nil && !svc.spec.created.IsZero() {
-			created = svc.spec.created.UnixNano()
-		}
-		for _, other := range b.claims.set(name, svc.wanted, wanted, created) {
+		for _, other := range b.claims.set(name, svc.wanted, wanted) {
 			b.changed[other] = struct{}{}
 		}
 		svc.wanted, svc.stale = wanted, false

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -27,70 +26,73 @@ func addressOf(f Frontend, p Protocol) address {
 	return address{f.Address.Addr(), f.Address.Port(), p}
 }
 
-// claim is one service port's wish to have an address.
+// claim is a Claim in few bytes: thousands of Services may claim one address.
 type claim struct {
-	kind    Kind
-	created int64 // Unix time in nanoseconds
-	name    PortName
+	port *Port // as in service.wanted
+	kind Kind
 }
 
-// compare orders claims on one address: the first one has it. A cluster IP goes before all else, since the API server gives
-// it to one Service only while anybody may write any external IP into a Service (CVE-2020-8554). Then the older Service goes
-// before the younger, so that nobody can take away what another already has; names decide where both are of one second.
 func (c claim) compare(o claim) int {
-	return cmp.Or(cmp.Compare(min(c.kind, ExternalIP), min(o.kind, ExternalIP)),
-		cmp.Compare(c.created, o.created), c.name.Compare(o.name), cmp.Compare(c.kind, o.kind))
+	return Claim{c.kind, c.port.Created, c.port.Name}.Compare(Claim{o.kind, o.port.Created, o.port.Name})
 }
 
-// claims knows who wants each address.
+func (c claim) service() types.NamespacedName { return c.port.Name.Service() }
+
+// claims has all claims on each address, the first one being the holder's.
 type claims map[address][]claim
 
-// set replaces what a Service claims, and returns the other Services for which something may have changed.
-func (cs claims) set(svc types.NamespacedName, old, wanted []*Port, created int64) []types.NamespacedName {
+// set replaces the claims of a Service, and returns the other Services that may have won or lost an address by that, or whose runner-up
+// is another one now. All others are as they were.
+func (cs claims) set(svc types.NamespacedName, old, wanted []*Port) []types.NamespacedName {
 	var others []types.NamespacedName
+	note := func(c claim, changed bool) {
+		if changed && c.service() != svc {
+			others = append(others, c.service())
+		}
+	}
 	for _, p := range old {
 		for _, f := range p.Frontends {
-			others = append(others, cs.drop(addressOf(f, p.Name.Protocol), p.Name)...)
+			note(cs.drop(addressOf(f, p.Name.Protocol), claim{p, f.Kind}))
 		}
 	}
 	for _, p := range wanted {
 		for _, f := range p.Frontends {
-			others = append(others, cs.add(addressOf(f, p.Name.Protocol), claim{f.Kind, created, p.Name})...)
+			note(cs.add(addressOf(f, p.Name.Protocol), claim{p, f.Kind}))
 		}
 	}
-	return slices.DeleteFunc(others, func(o types.NamespacedName) bool { return o == svc })
-}
-
-func (cs claims) add(a address, c claim) []types.NamespacedName {
-	held := cs[a]
-	at, found := slices.BinarySearchFunc(held, c, claim.compare)
-	if found {
-		return nil
-	}
-	others := claimants(held) // first: Insert may write into the same array
-	cs[a] = slices.Insert(held, at, c)
 	return others
 }
 
-func (cs claims) drop(a address, name PortName) []types.NamespacedName {
-	left := slices.DeleteFunc(cs[a], func(c claim) bool { return c.name == name })
-	if len(left) == 0 {
+// add returns the claim of another for which something has changed: of the holder so far, or of the one that has got a new runner-up.
+func (cs claims) add(a address, c claim) (other claim, changed bool) {
+	list := cs[a]
+	at, found := slices.BinarySearchFunc(list, c, claim.compare)
+	if found {
+		return claim{}, false
+	}
+	if at < 2 && len(list) > 0 {
+		other, changed = list[0], true
+	}
+	cs[a] = slices.Insert(list, at, c)
+	return other, changed
+}
+
+// drop returns the claim of another for which something has changed: of the new holder, or of the one that has got a new runner-up.
+func (cs claims) drop(a address, c claim) (other claim, changed bool) {
+	at, found := slices.BinarySearchFunc(cs[a], c, claim.compare)
+	if !found {
+		return claim{}, false
+	}
+	list := slices.Delete(cs[a], at, at+1)
+	if len(list) == 0 {
 		delete(cs, a)
-		return nil
+		return claim{}, false
 	}
-	cs[a] = left
-	return claimants(left)
+	cs[a] = list
+	return list[0], at < 2
 }
 
-func claimants(list []claim) []types.NamespacedName {
-	var names []types.NamespacedName
-	for _, c := range list {
-		names = append(names, c.name.Service())
-	}
-	return names
-}
-
-// holder returns the service port that has the address.
+// holder returns the claim of the service port that has the address.
 func (cs claims) holder(a address) (claim, bool) {
 	if list := cs[a]; len(list) > 0 {
 		return list[0], true

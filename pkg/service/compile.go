@@ -69,7 +69,7 @@ func (b *Builder) wanted(s *spec) []*Port {
 		if slices.ContainsFunc(ports, func(o *Port) bool { return o.Name == name }) {
 			continue // the API refuses it; the first one counts
 		}
-		ports = append(ports, &Port{Name: name, Frontends: b.frontends(s, p), Affinity: s.affinity, Scheduling: s.scheduling})
+		ports = append(ports, &Port{Name: name, Created: s.created, Frontends: b.frontends(s, p), Affinity: s.affinity, Scheduling: s.scheduling})
 	}
 	return ports
 }
@@ -77,7 +77,7 @@ func (b *Builder) wanted(s *spec) []*Port {
 // compile makes the ports of a service as they go into the Table, sorted by name.
 func (b *Builder) compile(s *service) (ports []*Port, problems []Problem) {
 	for _, w := range s.wanted {
-		port := &Port{Name: w.Name, Affinity: w.Affinity, Scheduling: w.Scheduling}
+		port := &Port{Name: w.Name, Created: w.Created, Affinity: w.Affinity, Scheduling: w.Scheduling}
 		found := gather(s.slices, w.Name, b.node.Zone, s.spec.weights)
 		port.Endpoints = found.cluster()
 		if slices.ContainsFunc(w.Frontends, func(f Frontend) bool { return f.Scope != Cluster }) {
@@ -88,13 +88,13 @@ func (b *Builder) compile(s *service) (ports []*Port, problems []Problem) {
 		}
 		for _, f := range w.Frontends {
 			held, _ := b.claims.holder(addressOf(f, w.Name.Protocol))
-			if held.name == w.Name && held.kind == f.Kind {
+			if held.port.Name == w.Name && held.kind == f.Kind {
 				f.WithoutEndpoints = Reject
 				if f.Scope != Cluster && len(port.Endpoints) > 0 {
 					f.WithoutEndpoints = Drop // other nodes have some: whoever chose this one shall choose again
 				}
 				port.Frontends = append(port.Frontends, f)
-			} else if held.name != w.Name {
+			} else if held.port.Name != w.Name {
 				problems = append(problems, claimProblem(w.Name, f, held))
 			}
 		}
@@ -108,7 +108,7 @@ func claimProblem(name PortName, f Frontend, holder claim) Problem {
 	return Problem{
 		Object: "Service " + name.Service().String(),
 		What: fmt.Sprintf("%s %s belongs to Service %s, which has it as its %s",
-			f.Kind, addressOf(f, name.Protocol), holder.name.Service(), holder.kind),
+			f.Kind, addressOf(f, name.Protocol), holder.service(), holder.kind),
 		Mend: "give one of the two another address or port: a cluster IP goes before other addresses, then the older Service before the younger",
 	}
 }

@@ -16,7 +16,7 @@ const LabelProxyName = "service.kubernetes.io/service-proxy-name"
 // spec is what the compiler needs of a Service, in one family, without a pointer into it.
 type spec struct {
 	name     types.NamespacedName
-	created  time.Time
+	created  int64 // as in Port
 	vips     []vip
 	ports    []specPort
 	internal Scope // of the cluster IP
@@ -58,7 +58,10 @@ func readService(svc *corev1.Service, family Family) *spec {
 	if !Served(svc) {
 		return nil
 	}
-	s := &spec{name: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, created: svc.CreationTimestamp.Time}
+	s := &spec{name: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}}
+	if !svc.CreationTimestamp.IsZero() {
+		s.created = svc.CreationTimestamp.UnixNano()
+	}
 	clusterIPs := svc.Spec.ClusterIPs
 	if len(clusterIPs) == 0 {
 		clusterIPs = []string{svc.Spec.ClusterIP}

@@ -56,6 +56,8 @@ type HealthCheck struct {
 // Port is one port of one Service, with every way in and every endpoint behind it.
 type Port struct {
 	Name PortName
+	// Created is when the Service was created, as Unix time in nanoseconds; 0: the object does not say.
+	Created int64
 	// Frontends is where the port answers, sorted by kind, then address. It may be empty: a port whose every address has
 	// been claimed by another Service is still listed.
 	Frontends []Frontend
@@ -171,7 +173,7 @@ func (p *Port) Equal(o *Port) bool {
 	if p == nil || o == nil {
 		return p == o
 	}
-	return p.Name == o.Name && p.Affinity == o.Affinity && p.Scheduling == o.Scheduling &&
+	return p.Name == o.Name && p.Created == o.Created && p.Affinity == o.Affinity && p.Scheduling == o.Scheduling &&
 		slices.EqualFunc(p.Frontends, o.Frontends, Frontend.Equal) &&
 		slices.Equal(p.Endpoints, o.Endpoints) && slices.Equal(p.Local, o.Local) && slices.Equal(p.Serving, o.Serving)
 }

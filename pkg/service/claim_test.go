@@ -1,0 +1,48 @@
+package service_test
+
+import (
+	"testing"
+
+	. "github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
+)
+
+func TestClaimsOfTheControlPlaneGoFirst(t *testing.T) {
+	claim := func(kind Kind, created int64, name string) Claim {
+		return Claim{kind, created, PortName{Namespace: "default", Name: name, Protocol: TCP}}
+	}
+	tests := []struct {
+		name        string
+		first, then Claim
+	}{
+		{"a cluster IP before an older load-balancer IP", claim(ClusterIP, 2, "b"), claim(LoadBalancerIP, 1, "a")},
+		{"a cluster IP before an older external IP", claim(ClusterIP, 2, "b"), claim(ExternalIP, 1, "a")},
+		{"a load-balancer IP before an older external IP", claim(LoadBalancerIP, 2, "b"), claim(ExternalIP, 1, "a")},
+		{"the older of two external IPs", claim(ExternalIP, 1, "b"), claim(ExternalIP, 2, "a")},
+		{"the older of two load-balancer IPs", claim(LoadBalancerIP, 1, "b"), claim(LoadBalancerIP, 2, "a")},
+		{"the older of two node ports", claim(NodePort, 1, "b"), claim(NodePort, 2, "a")},
+		{"the first name where both are of the same age", claim(ExternalIP, 1, "a"), claim(ExternalIP, 1, "b")},
+		{"an external IP and a load-balancer IP of one Service", claim(LoadBalancerIP, 1, "a"), claim(ExternalIP, 1, "a")},
+	}
+	for _, test := range tests {
+		if test.first.Compare(test.then) >= 0 || test.then.Compare(test.first) <= 0 {
+			t.Errorf("%s: does not go first", test.name)
+		}
+		if test.first.Compare(test.first) != 0 {
+			t.Errorf("%s: not equal to itself", test.name)
+		}
+	}
+}
+
+func TestALoadBalancersAddressCannotBeTakenByAnExternalIP(t *testing.T) {
+	b := NewBuilder(Options{Family: IPv4, Pods: pods})
+	shop := withAddresses(servicetest.Service("shop", "10.96.0.2", "443"), 2000, nil, "203.0.113.5")
+	add(b, shop, servicetest.Slice("shop", "shop-1", []string{"8443"}, "10.244.1.1"),
+		withAddresses(servicetest.Service("old", "10.96.0.1", "443"), 1000, nil), servicetest.Slice("old", "old-1", []string{"8443"}, "10.244.6.6"))
+	b.Build()
+	b.SetService(withAddresses(servicetest.Service("old", "10.96.0.1", "443"), 1000, []string{"203.0.113.5"}))
+	table, _, _ := b.Build()
+	if got, want := route(t, table, "198.51.100.1 > 203.0.113.5:443"), "forward 10.244.1.1:8443+m"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
