@@ -54,21 +54,27 @@ func newLine(c *config.Settings, family service.Family, nodeName string, m *moni
 	})
 	builder.SetNodePorts(choice(nil, nil))
 	mode := l.mode(c)
-	l.proxier = proxier.New(builder, mode.Backend, proxier.Options{
+	options := l.proxierOptions(c, mode, m)
+	options.Former, options.NodePorts = former, choice
+	l.proxier = proxier.New(builder, mode.Backend, options)
+	m.setHealthy(family, l.proxier.Healthy)
+	return l, nil
+}
+
+// proxierOptions returns the settings of a Proxier that begins in a mode.
+func (l *line) proxierOptions(c *config.Settings, mode proxier.Mode, m *monitor) proxier.Options {
+	return proxier.Options{
 		Mode:          mode.Name,
 		MinSyncPeriod: mode.MinSyncPeriod,
 		SyncPeriod:    mode.SyncPeriod,
 		FitNodePorts:  mode.FitNodePorts,
 		DrainTimeout:  mode.DrainTimeout,
-		Former:        former,
-		Switched:      func(from, to string, err error) { m.switched(family, from, to, err) },
-		NodePorts:     choice,
-		PodsOfNode:    podsOfNode(c.Config, family),
+		Switched:      func(from, to string, err error) { m.switched(l.family, from, to, err) },
+		PodsOfNode:    podsOfNode(c.Config, l.family),
 		Followers:     l.postSyncHooks(c, m),
-		Observer:      m.observer(family),
-	})
-	m.setHealthy(family, l.proxier.Healthy)
-	return l, nil
+		Events:        serviceEvents(l.events),
+		Observer:      m.observer(l.family),
+	}
 }
 
 // postSyncHooks returns what runs after each successful sync.

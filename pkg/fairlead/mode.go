@@ -113,12 +113,14 @@ func Cleanup(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// serviceEvents returns how a backend sends events about Services, or nil if it cannot.
+// serviceEvents returns how to send events about Services, or nil if there is no way to.
 func serviceEvents(events source.Events) func(service types.NamespacedName, reason, message string) {
 	if events == nil {
 		return nil
 	}
-	return events.Service
+	return func(service types.NamespacedName, reason, message string) {
+		events.Service(service, reason, shortened(message))
+	}
 }
 
 // remove removes everything that one mode has written, whatever its settings were.

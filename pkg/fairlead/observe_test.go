@@ -141,3 +141,22 @@ func TestASwitchIsAnEvent(t *testing.T) {
 		}
 	}
 }
+
+func TestOwnersOfServicesAreToldByEvents(t *testing.T) {
+	var events recorded
+	m := newMonitor(config.Default(), []service.Family{service.IPv4})
+	m.setEvents(&events, func(string, string) {})
+	settings, err := config.Default().Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{family: service.IPv4, events: m.events}
+	options := l.proxierOptions(settings, l.mode(settings), m)
+	options.Events(types.NamespacedName{Namespace: "default", Name: "web"}, "ServicePortNotWritten", "default/web/tcp: "+strings.Repeat("no", 1000))
+	if len(events) != 1 || !strings.HasPrefix(events[0], "default/web ServicePortNotWritten: default/web/tcp: nono") {
+		t.Fatalf("events: %q", events)
+	}
+	if n := len(events[0]); n > 1024 {
+		t.Errorf("the event has %d bytes, the API server takes 1024", n)
+	}
+}

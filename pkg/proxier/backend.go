@@ -19,8 +19,14 @@ type Backend interface {
 	// Sync makes the kernel hold exactly table. dirty names the service ports that may differ from the last successful
 	// Sync; nil means that nothing may be assumed, neither of Fairlead's own earlier work. After an error every service port
 	// is served by its old rules or by its new ones, and the caller comes again with the union of the dirty sets.
+	//
+	// An error that contains a service.Unwritten (errors.As) says that the Sync succeeded but for the service ports named there: each of
+	// these is served as before or not at all, and every other port is in the kernel as table says. The Backend goes on from what it knows
+	// of the kernel, without reading it again, and the dirty of the next Sync names at least these ports. What is wrong with the whole
+	// family, such as a missing kernel module, must not be returned in this way: the caller counts such a Sync as a success.
 	Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error
-	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing of that.
+	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing of that. A service port that
+	// the Sync could not write is compared with what it was before, or not at all.
 	Verify(ctx context.Context) (drift []string, err error)
 	// Drain leaves new connections to another Backend, which serves already, and says how many standing ones need this one still. The
 	// caller goes on to sync it as long as there are some, and calls again; then Remove takes nothing away that anybody needs. It may be

@@ -49,9 +49,13 @@ func (p *Proxier) keep(ctx context.Context, s *side) {
 	if !s.kept || s.gone || s.upToDate() {
 		return
 	}
-	if err := s.sync(ctx); err != nil && ctx.Err() == nil {
-		p.once(klog.FromContext(ctx).WithValues("mode", s.Name), keeping, err)
+	if err := s.sync(ctx); err != nil {
+		if ctx.Err() == nil {
+			p.once(klog.FromContext(ctx).WithValues("mode", s.Name), keeping, err)
+		}
+		return
 	}
+	p.report(ctx, s)
 }
 
 // drained reports whether no connection needs a Mode any more, or their time is over.

@@ -34,6 +34,8 @@ type side struct {
 	due     time.Time       // before which there is nothing to do but to sync
 	fails   int             // in a row, of what is done when it is due
 	leaving                 // when another Mode is in force
+	// unwritten are service ports of written that are not in the kernel.
+	unwritten unwritten
 }
 
 // close ends the use of a side whose mode another one serves from now on.
@@ -57,6 +59,7 @@ func (s *side) take(base *service.Table, own []netip.Addr, dirty service.PortSet
 			s.dirty.Add(name)
 		}
 	}
+	s.unwritten.changed(dirty)
 	if s.FitNodePorts == nil {
 		s.table = base
 		return
@@ -70,14 +73,21 @@ func (s *side) take(base *service.Table, own []netip.Addr, dirty service.PortSet
 	s.base, s.table = base, &fit
 }
 
-func (s *side) upToDate() bool { return s.dirty != nil && s.table == s.written }
+func (s *side) upToDate() bool {
+	return s.dirty != nil && s.table == s.written && !s.unwritten.isDue()
+}
 
-// sync brings the kernel up to date. What fails stays dirty.
+// sync brings the kernel up to date. What fails stays dirty. That some service ports could not be written is no error.
 func (s *side) sync(ctx context.Context) error {
-	if err := s.Backend.Sync(ctx, s.table, s.dirty); err != nil {
+	left, err := partial(ctx, s.Backend.Sync(ctx, s.table, s.dirty))
+	if err != nil {
 		return err
 	}
 	s.written, s.dirty = s.table, service.PortSet{}
+	s.unwritten.note(left, s.SyncPeriod)
+	for name := range left {
+		s.dirty.Add(name)
+	}
 	return nil
 }
 

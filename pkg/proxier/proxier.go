@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/fairlead/fairlead/pkg/node"
@@ -42,6 +43,8 @@ type Options struct {
 	PodsOfNode func(node.OwnNode) service.LocalTraffic
 	// Followers are told after each successful sync, in order.
 	Followers []Follower
+	// Events sends an event about a Service to the cluster; nil: none is sent.
+	Events func(service types.NamespacedName, reason, message string)
 	// Observer is told what is done; nil: nobody is.
 	Observer Observer
 }
@@ -88,7 +91,7 @@ type Proxier struct {
 	present  *side          // serves
 	next     *side          // shall serve; nil: the present one goes on
 	former   []*side        // go, and serve their connections until then
-	turn     *time.Timer    // when one of the others has something to do
+	turn     *time.Timer    // see schedule
 	verify   *time.Ticker   // when the kernel is compared
 	followed *service.Table // what followers were last told
 	failures int            // in a row, of the present side
@@ -221,17 +224,19 @@ func (p *Proxier) nudge() {
 func (p *Proxier) Run(ctx context.Context) {
 	p.verify = time.NewTicker(p.present.SyncPeriod)
 	defer p.verify.Stop()
-	p.turn = time.NewTimer(0)
+	p.turn = time.NewTimer(p.present.SyncPeriod)
 	defer p.turn.Stop()
 	for {
+		p.schedule()
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.turn.C:
-			if p.present.table != nil {
-				p.others(ctx)
+			wrote := p.present.unwritten.isDue() && p.sync(ctx)
+			p.others(ctx)
+			if !wrote {
+				continue
 			}
-			continue
 		case <-p.wake:
 			p.setOut()
 			wrote := p.sync(ctx)
@@ -288,6 +293,7 @@ func (p *Proxier) sync(ctx context.Context) bool {
 	p.behind.Store(0)
 	p.observe(Sync{Written: true, Full: dirty == nil, Took: time.Since(start), Dirty: len(dirty)})
 	p.recovered(logger)
+	p.report(ctx, s)
 	p.follow(ctx, dirty)
 	if first {
 		logger.Info("Synced for the first time", "ports", len(s.table.Ports), "took", time.Since(start))
@@ -301,10 +307,11 @@ func (p *Proxier) sync(ctx context.Context) bool {
 func (p *Proxier) follow(ctx context.Context, dirty service.PortSet) {
 	defer p.phase(PhaseFollow, time.Now())
 	var failed []error
+	held := p.present.unwritten.held(p.followed, p.present.written)
 	for _, f := range p.options.Followers {
-		failed = append(failed, f.Synced(ctx, p.followed, p.present.written, dirty))
+		failed = append(failed, f.Synced(ctx, p.followed, held, dirty))
 	}
-	p.followed = p.present.written
+	p.followed = held
 	if ctx.Err() != nil {
 		return // what has been cut off is no failure
 	}

@@ -33,6 +33,7 @@ type recorder struct {
 	calls []call
 	fail  int      // how many syncs fail
 	drift []string // what the next Verify finds
+	left  int      // what Drain says
 }
 
 func (r *recorder) note(what, dirty string) {
@@ -73,7 +74,11 @@ func (r *recorder) Verify(context.Context) ([]string, error) {
 
 func (r *recorder) Remove(context.Context) error { return nil }
 
-func (r *recorder) Drain(context.Context) (int, error) { return 0, nil }
+func (r *recorder) Drain(context.Context) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left, nil
+}
 
 func web(name string, port int32) *corev1.Service {
 	return &corev1.Service{

@@ -104,17 +104,27 @@ func (p *Proxier) advance(ctx context.Context) {
 	p.inForce()
 	p.leave(former)
 	klog.FromContext(ctx).Info("Switched the mode; connections of the former one go on", "from", former.Name, "to", s.Name, "took", time.Since(start))
+	p.report(ctx, s)
 	p.follow(ctx, nil)
 	if p.options.Switched != nil {
 		p.options.Switched(former.Name, s.Name, nil)
 	}
 }
 
-// prepare writes all of a Mode and looks whether it is there.
+// prepare writes all of a Mode and looks whether it is there. A few service ports that cannot be written do not prevent the switch, but
+// they are tried twice: the mode in force may serve them.
 func (s *side) prepare(ctx context.Context) error {
 	s.dirty = nil
 	if err := s.sync(ctx); err != nil {
 		return err
+	}
+	if len(s.unwritten.ports) > 0 {
+		if err := s.sync(ctx); err != nil {
+			return err
+		}
+	}
+	if s.unwritten.complete(s.table) {
+		return fmt.Errorf("none of the service ports could be written: %w", s.unwritten.ports)
 	}
 	drift, err := s.Backend.Verify(ctx)
 	if err != nil {
@@ -175,21 +185,31 @@ func (p *Proxier) sides() []*side {
 	return list
 }
 
-// others does what there is to do for all sides but the one in force, and sees to it that they get their turn again. Nothing of a former
-// Mode goes before the one in force serves.
+// others does what there is to do for all sides but the one in force. Nothing of a former Mode goes before the one in force serves.
 func (p *Proxier) others(ctx context.Context) {
 	p.advance(ctx)
-	var waiting []*side
 	if p.present.written != nil {
 		p.former = slices.DeleteFunc(p.former, func(s *side) bool { return p.drain(ctx, s) })
-		waiting = append(waiting, p.former...)
+	}
+}
+
+// schedule sets the timer of what has to be done without a change in the cluster: for the other sides, and for service ports that could not
+// be written.
+func (p *Proxier) schedule() {
+	var due []time.Time
+	if p.present.written != nil {
+		for _, s := range p.former {
+			due = append(due, s.due)
+		}
 	}
 	if p.next != nil {
-		waiting = append(waiting, p.next)
+		due = append(due, p.next.due)
+	}
+	if len(p.present.unwritten.ports) > 0 {
+		due = append(due, p.present.unwritten.due)
 	}
 	p.turn.Stop()
-	if len(waiting) > 0 {
-		first := slices.MinFunc(waiting, func(x, y *side) int { return x.due.Compare(y.due) })
-		p.turn.Reset(max(0, time.Until(first.due)))
+	if len(due) > 0 {
+		p.turn.Reset(max(0, time.Until(slices.MinFunc(due, time.Time.Compare))))
 	}
 }
