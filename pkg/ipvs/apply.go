@@ -16,16 +16,36 @@ type change struct {
 	keys    []key
 	was, is map[key]*wish // nil: nothing is wanted there
 	// all: what was is not known, and everything that is not wanted goes.
-	all  bool
-	errs []error
-	// kept are keys at which something could not be written: they stay as they are.
-	kept map[key]struct{}
+	all bool
+	// failures are the keys at which something could not be written: nothing more is written there.
+	failures map[key]error
+	// unknown are entries at keys that failed, where what was is not known.
+	unknown map[key][]entry
+	// broken are the errors after which it is not known what the kernel holds.
+	broken []error
 }
 
-// apply makes the kernel hold at some keys, or all, what the frontends say. At every moment a key is served as before or as wanted: what
-// surrounds a virtual server is there before packets are led to it, and it stands as long as they are. Pods get their virtual server
-// before the one for everybody loses endpoints, and lose it after that has got them.
+// apply makes the kernel hold at some keys, or all, what the frontends say. Keys at which something failed before are among them. What the
+// kernel refuses at a key is noted in b.failing; the error is about everything.
 func (b *Backend) apply(ctx context.Context, touched map[key]struct{}, all bool) error {
+	maps.Copy(touched, set(slices.Collect(maps.Keys(b.failing))))
+	for {
+		c := b.write(ctx, touched, all)
+		touched, all = b.settle(c), false
+		if len(c.broken) > 0 {
+			return some(c.broken)
+		}
+		// An alias that a frontend does not need any more can be another's only now.
+		if len(touched) == 0 {
+			return nil
+		}
+	}
+}
+
+// write makes one round of changes. At every moment a key is served as before or as wanted: what surrounds a virtual server is there before
+// packets are led to it, and it stands as long as they are. Pods get their virtual server before the one for everybody loses endpoints,
+// and lose it after that has got them.
+func (b *Backend) write(ctx context.Context, touched map[key]struct{}, all bool) *change {
 	c := b.plan(ctx, touched)
 	c.all = all
 	b.addRoutes(c)
@@ -37,17 +57,12 @@ func (b *Backend) apply(ctx context.Context, touched map[key]struct{}, all bool)
 	b.fillSets(c, setVirtual)
 	b.emptySets(c)
 	b.removeServers(c)
-	b.settle(c)
-	b.removeRoutes(c)
-	return some(c.errs)
+	return c
 }
 
 // plan finds out what is wanted.
 func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
-	if b.releaseAliases(touched) {
-		maps.Copy(touched, b.withoutAlias)
-	}
-	c := &change{keys: slices.SortedFunc(maps.Keys(touched), compareKeys), was: map[key]*wish{}, is: map[key]*wish{}, kept: map[key]struct{}{}}
+	c := &change{keys: slices.SortedFunc(maps.Keys(touched), compareKeys), was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}}
 	for _, k := range c.keys {
 		c.was[k], c.is[k] = b.wishes[k], b.frontends.at(k)
 		if is := c.is[k]; is != nil {
@@ -60,24 +75,9 @@ func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
 	return c
 }
 
-// releaseAliases gives up the aliases that some keys do not need any more, and reports whether there were any.
-func (b *Backend) releaseAliases(keys map[key]struct{}) bool {
-	released := false
-	for k := range keys {
-		if is := b.frontends.at(k); is == nil || len(is.inside) == 0 {
-			released = b.aliases.release(k) || released
-			delete(b.withoutAlias, k)
-		}
-	}
-	return released
-}
-
 // claimAlias gives a frontend that needs one its alias. Where another has it, pods are treated as everybody else until that one goes.
 func (b *Backend) claimAlias(ctx context.Context, k key, w *wish) {
-	if len(w.inside) == 0 {
-		return
-	}
-	if b.aliases.claim(k) {
+	if len(w.inside) == 0 || b.aliases.claim(k) {
 		delete(b.withoutAlias, k)
 		return
 	}
@@ -86,33 +86,26 @@ func (b *Backend) claimAlias(ctx context.Context, k key, w *wish) {
 	w.inside = nil
 }
 
+// releaseAlias gives up the alias of a frontend that has no use for it any more, and notes those that wait for it.
+func (b *Backend) releaseAlias(k key, w *wish, waiting map[key]struct{}) {
+	if w == nil {
+		delete(b.withoutAlias, k)
+	}
+	if w != nil && len(w.inside) > 0 || !b.aliases.release(k) {
+		return
+	}
+	for other := range b.withoutAlias {
+		if other != k && alias(other) == alias(k) {
+			waiting[other] = struct{}{}
+		}
+	}
+}
+
 func compareKeys(x, y key) int {
 	if x.protocol != y.protocol {
 		return int(x.protocol) - int(y.protocol)
 	}
 	return x.address.Compare(y.address)
-}
-
-// failed notes an error at a key, which is left as it is: the others go on.
-func (c *change) failed(k key, err error) {
-	c.errs = append(c.errs, fmt.Errorf("%s: %w", k, err))
-	c.is[k] = c.was[k]
-	c.kept[k] = struct{}{}
-}
-
-// keeps reports whether a virtual server, a frontend's or its alias, or an entry is left as it is.
-func (c *change) keeps(k key) bool {
-	_, is := c.kept[k]
-	return is
-}
-
-// addresses are those at which some wishes have virtual servers.
-func (c *change) addresses(wishes map[key]*wish) []netip.Addr {
-	var list []netip.Addr
-	for _, k := range c.keys {
-		list = append(list, wishes[k].addresses(k)...)
-	}
-	return list
 }
 
 // addresses are those that a wish needs to be led to.
@@ -131,84 +124,93 @@ func (w *wish) addresses(k key) []netip.Addr {
 }
 
 func (b *Backend) addRoutes(c *change) {
-	var missing []netip.Addr
-	var concerned []key
+	concerned := map[netip.Addr][]key{}
 	for _, k := range c.keys {
+		if c.keeps(k) {
+			continue
+		}
 		for _, addr := range c.is[k].addresses(k) {
-			if _, is := b.held.routes[addr]; !is {
-				missing, concerned = append(missing, addr), append(concerned, k)
+			if _, held := b.held.routes[addr]; !held {
+				concerned[addr] = append(concerned[addr], k)
 			}
 		}
 	}
-	if err := b.kernel.routes.Add(missing...); err != nil {
-		for _, k := range concerned {
+	routes := writer[netip.Addr]{write: b.kernel.routes.Add, done: func(addr netip.Addr, err error) {
+		if err == nil {
+			b.held.routes[addr] = struct{}{}
+			return
+		}
+		for _, k := range concerned[addr] {
 			c.failed(k, err)
 		}
-		return
-	}
-	for _, addr := range missing {
-		b.held.routes[addr] = struct{}{}
-	}
+	}}
+	routes.all(slices.SortedFunc(maps.Keys(concerned), netip.Addr.Compare))
 }
 
-// removeRoutes removes those that no virtual server needs any more. After a failure that is not known; the next Sync reads the kernel.
+// removeRoutes removes those that no virtual server needs any more. One that stays behind leads no packets, as none are marked for it: it is
+// no failure of a service port.
 func (b *Backend) removeRoutes(c *change) {
-	if len(c.errs) > 0 {
-		return
+	candidates := b.strayRoutes
+	b.strayRoutes = map[netip.Addr]struct{}{}
+	for _, k := range c.keys {
+		candidates[k.address.Addr()], candidates[alias(k).address.Addr()] = struct{}{}, struct{}{}
 	}
-	candidates := c.addresses(c.was)
 	if c.all {
-		candidates = slices.Collect(maps.Keys(b.held.routes))
+		maps.Copy(candidates, b.held.routes)
 	}
 	var unneeded []netip.Addr
-	for _, addr := range candidates {
-		if _, is := b.held.routes[addr]; is && b.users[addr] == 0 {
+	for addr := range candidates {
+		if _, held := b.held.routes[addr]; held && b.users[addr] == 0 {
 			unneeded = append(unneeded, addr)
-			delete(b.held.routes, addr)
 		}
 	}
-	if err := b.kernel.routes.Delete(unneeded...); err != nil {
-		c.errs = append(c.errs, err)
-	}
+	slices.SortFunc(unneeded, netip.Addr.Compare)
+	routes := writer[netip.Addr]{write: b.kernel.routes.Delete, done: func(addr netip.Addr, err error) {
+		switch {
+		case err == nil:
+			delete(b.held.routes, addr)
+		case refusal(err):
+			b.strayRoutes[addr] = struct{}{}
+		default:
+			c.broken = append(c.broken, err)
+		}
+	}}
+	routes.all(unneeded)
 }
 
 func (b *Backend) fillSets(c *change, ids ...setID) {
 	for _, id := range ids {
 		var wanted []entry
 		for _, k := range c.keys {
-			wanted = append(wanted, c.is[k].entries(k, id)...)
+			if !c.keeps(k) {
+				wanted = append(wanted, c.is[k].entries(k, id)...)
+			}
 		}
-		if missing, err := b.fill(id, wanted); err != nil {
-			c.failedEntries(missing, err)
-		}
+		b.fill(id, wanted, func(e entry, err error) { c.failed(e.key, err) })
 	}
 }
 
 func (b *Backend) emptySets(c *change) {
 	for _, id := range emptied {
-		gone := c.gone(id)
+		gone := b.gone(c, id)
 		if c.all {
 			gone = b.unwanted(c, id)
 		}
-		if there, err := b.empty(id, gone); err != nil {
-			c.failedEntries(there, err)
-		}
+		b.empty(id, gone, func(e entry, err error) { c.failed(e.key, err) })
 	}
 }
 
-func (c *change) failedEntries(list []entry, err error) {
-	for _, e := range list {
-		c.failed(e.key, err)
-	}
-}
-
-// gone are the entries that a set had for the keys and is not to have any more.
-func (c *change) gone(id setID) []entry {
+// gone are the entries that a set may have for the keys and is not to have any more.
+func (b *Backend) gone(c *change, id setID) []entry {
 	var list []entry
 	for _, k := range c.keys {
-		is := c.is[k].entries(k, id)
-		for _, e := range c.was[k].entries(k, id) {
-			if !slices.Contains(is, e) {
+		present := b.present(c, k, id)
+		if len(present) == 0 || c.keeps(k) {
+			continue
+		}
+		is := set(c.is[k].entries(k, id))
+		for _, e := range present {
+			if _, wanted := is[e]; !wanted {
 				list = append(list, e)
 			}
 		}
@@ -266,21 +268,18 @@ func (b *Backend) putEverybody(ctx context.Context, k key, w *wish) error {
 
 // removeServers removes the virtual servers that nobody wants.
 func (b *Backend) removeServers(c *change) {
-	kept := map[key]struct{}{}
-	for k := range c.kept {
-		kept[k], kept[alias(k)] = struct{}{}, struct{}{}
-	}
 	for _, k := range c.keys {
-		w := c.is[k]
-		if _, stays := kept[k]; stays {
+		at := alias(k)
+		switch {
+		case c.keeps(k):
 			continue
-		}
-		if !b.wantedAt(k, w) {
+		case !b.wantedAt(c, k):
 			if err := b.removeServer(k); err != nil {
 				c.failed(k, err)
+				continue
 			}
 		}
-		if at := alias(k); c.was[k] != nil && len(c.was[k].inside) > 0 && !b.wantedAt(at, b.wishes[at]) && (w == nil || len(w.inside) == 0) {
+		if b.aliases[at] == k && !b.wantedAt(c, at) {
 			if err := b.removeServer(at); err != nil {
 				c.failed(k, err)
 			}
@@ -288,13 +287,16 @@ func (b *Backend) removeServers(c *change) {
 	}
 }
 
-// wantedAt reports whether a virtual server shall be at a key: a frontend's, or the alias of another's.
-func (b *Backend) wantedAt(k key, w *wish) bool {
-	if w != nil {
-		return w.reached()
+// wantedAt reports whether a virtual server shall be at a key: a frontend's, or the alias of one.
+func (b *Backend) wantedAt(c *change, k key) bool {
+	owner, owned := b.aliases[k]
+	if !owned {
+		return c.is[k] != nil && c.is[k].reached()
 	}
-	_, isAlias := b.aliases[k]
-	return isAlias
+	if _, changed := c.is[owner]; !changed {
+		return b.wishes[owner] != nil
+	}
+	return c.keeps(owner) || c.is[owner] != nil && len(c.is[owner].inside) > 0
 }
 
 func (b *Backend) removeServer(k key) error {
@@ -310,26 +312,24 @@ func (b *Backend) removeServer(k key) error {
 	return nil
 }
 
-// settle takes the wishes over, now that they have come true.
-func (b *Backend) settle(c *change) {
+// settle takes over what has come true, removes the routes that are not needed any more, and returns the keys that wait for an alias that has
+// become free.
+func (b *Backend) settle(c *change) map[key]struct{} {
+	b.findUnknown(c)
+	waiting := map[key]struct{}{}
 	for _, k := range c.keys {
-		for _, addr := range c.was[k].addresses(k) {
-			if b.users[addr]--; b.users[addr] == 0 {
-				delete(b.users, addr)
-			}
-		}
-		for _, addr := range c.is[k].addresses(k) {
-			b.users[addr]++
-		}
-		if c.is[k] == nil {
-			if was := c.was[k]; was != nil {
-				delete(b.told, was.port.Name.Service())
-			}
-			delete(b.wishes, k)
+		if c.keeps(k) {
+			b.settleAt(k, c.was[k], b.failureAt(c, k))
 			continue
 		}
-		b.wishes[k] = c.is[k]
+		b.settleAt(k, c.is[k], nil)
+		b.releaseAlias(k, c.is[k], waiting)
+		if was := c.was[k]; was != nil && c.is[k] == nil {
+			delete(b.told, was.port.Name.Service())
+		}
 	}
+	b.removeRoutes(c)
+	return waiting
 }
 
 // tell says to the owner of a Service what is wrong, once as long as there is the Service.

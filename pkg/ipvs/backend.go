@@ -82,11 +82,20 @@ type Backend struct {
 	// withoutAlias are the frontends that need one which another has.
 	withoutAlias map[key]struct{}
 	neighbors    service.Neighbors
-	users        map[netip.Addr]int // how many virtual servers need a route
+	// failing are the keys at which something could not be written: each Sync tries again.
+	failing map[key]*failure
+	// unpaired are the pods that the kernel does not let reach themselves, unopened the Services on whose health load balancers cannot ask.
+	unpaired map[netip.Addr]error
+	unopened map[types.NamespacedName]error
+	// strayRoutes and strayPairs are those that the kernel does not give up.
+	strayRoutes, strayPairs map[netip.Addr]struct{}
+	users                   map[netip.Addr]int // how many virtual servers need a route
 	// draining has the deadline of each real server that is kept for its standing connections.
 	draining map[key]map[netip.AddrPort]time.Time
 
-	absent map[string]struct{}                          // schedulers that the kernel does not have
+	absent   map[string]struct{} // schedulers that the kernel does not have
+	declined map[key]declined    // schedulers that it does not give a virtual server
+
 	said   map[string]struct{}                          // what has been logged, and need not be said again
 	told   map[types.NamespacedName]map[string]struct{} // what the owners of Services have been told
 	round  []check                                      // what the current round of Verify has left to do
@@ -136,8 +145,8 @@ func newBackend(options Options, k kernel) *Backend {
 }
 
 // Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,
-// and after an error, the kernel is read first. What cannot be written of one service port does not keep the others from being
-// written.
+// and after an error, the kernel is read first. What the kernel refuses of one service port does not keep the others from being
+// written, nor the kernel from being known: the error is a service.Unwritten then, and each call tries those service ports again.
 //
 // Node ports answer on the addresses that table lists: "all" has to be spelled out.
 func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error {
@@ -152,24 +161,45 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 		return err
 	}
 	b.table = table
-	return nil
+	b.logStrays(ctx)
+	return b.unwritten(table)
 }
 
 // Retire removes the endpoints that are gone and whose connections have ended, or have had their time. It looks at the virtual servers
-// with such endpoints alone.
+// with such endpoints alone, and at those that could not be written. What the kernel refuses is an error of the next Sync.
 func (b *Backend) Retire(ctx context.Context) error {
-	if b.table == nil || len(b.draining) == 0 {
+	if b.table == nil || len(b.draining)+len(b.failing) == 0 {
 		return nil
 	}
 	keys := map[key]struct{}{}
 	for k := range b.draining {
 		keys[k] = struct{}{}
 	}
+	before := len(b.failing)
 	if err := b.apply(ctx, keys, false); err != nil {
 		b.table = nil
 		return err
 	}
+	const message = "The kernel refuses to delete drained endpoints, trying again"
+	switch err := b.unwritten(b.table); {
+	case err == nil:
+		delete(b.said, message)
+	case len(b.failing) > before:
+		b.once(ctx, message, "reason", err.Error())
+	}
 	return nil
+}
+
+// logStrays logs that the kernel does not give up what no Service needs, as long as that lasts.
+func (b *Backend) logStrays(ctx context.Context) {
+	const message = "The kernel refuses to delete what no Service needs any more, trying again"
+	for k, f := range b.failing {
+		if f.port == nil {
+			b.once(ctx, message, "frontend", k.String(), "reason", f.err.Error())
+			return
+		}
+	}
+	delete(b.said, message)
 }
 
 // once logs a message unless it has been logged before.

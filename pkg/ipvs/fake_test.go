@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/xtables"
 )
@@ -29,14 +31,19 @@ type fake struct {
 	// conns are those that IPVS remembers.
 	conns []connection
 
-	lacking  []string      // schedulers that it does not have
-	noIPVS   error         // what probe says
-	readOnly error         // what tune says
-	clock    time.Time     // what now says
-	slow     time.Duration // how long it takes to list real servers
+	lacking []string // schedulers that it does not have
+	// declining are schedulers that it does not give a virtual server with more real servers than so many, none if 0; declined is how
+	// often it has refused one.
+	declining map[string]int
+	declined  int
+	noIPVS    error         // what probe says
+	readOnly  error         // what tune says
+	clock     time.Time     // what now says
+	slow      time.Duration // how long it takes to list real servers
 
 	journal []string
 	calls   int // of all kinds since the start
+	lists   int // calls that list all virtual servers
 	// fail says whether a call fails, before or after it has had its effect: an answer can be lost too. nil: none does.
 	fail   func(call int) (before, after error)
 	refuse func(write string) bool // which writes fail
@@ -100,7 +107,7 @@ func (f *fake) write(do func() error, note string, args ...any) error {
 	return f.read(func() error {
 		line := fmt.Sprintf(note, args...)
 		if f.refuse != nil && f.refuse(line) {
-			return errByChance
+			return errRefusedByChance
 		}
 		f.journal = append(f.journal, line)
 		err := do()
@@ -146,6 +153,7 @@ func (f fakeServers) Close() {}
 func (f fakeServers) Statistics() map[key]statistics { return f.counts }
 
 func (f fakeServers) List() (list []virtualServer, err error) {
+	f.lists++
 	err = f.read(func() error {
 		for _, s := range f.servers {
 			list = append(list, s.virtualServer)
@@ -162,6 +170,8 @@ func (f fakeServers) Add(s virtualServer) error {
 			return errExists
 		case slices.Contains(f.lacking, s.scheduler):
 			return fmt.Errorf("add virtual server %s: %w", s.key, errNoScheduler)
+		case f.declines(s):
+			return fmt.Errorf("add virtual server %s: %w", s.key, unix.EINVAL)
 		case s.flags&flagHashed != 0:
 			return errors.New("a virtual server that says it is listed is never found again")
 		}
@@ -179,8 +189,22 @@ func (f fakeServers) Update(s virtualServer) error {
 			return fmt.Errorf("update virtual server %s: %w", s.key, errNoScheduler)
 		}
 		f.servers[s.key].virtualServer = s
+		if f.declines(s) {
+			f.servers[s.key].scheduler = "" // the old one is gone by then, as in the kernel
+			return fmt.Errorf("update virtual server %s: %w", s.key, unix.EINVAL)
+		}
 		return nil
 	}, "server %s changed", s.key)
+}
+
+func (f fakeServers) declines(s virtualServer) bool {
+	most, declining := f.declining[s.scheduler]
+	held := f.servers[s.key]
+	if !declining || most > 0 && (held == nil || len(held.real) <= most) {
+		return false
+	}
+	f.fake.declined++
+	return true
 }
 
 func (f fakeServers) Delete(k key) error {
@@ -328,7 +352,7 @@ func (f fakeSets) each(s ipset, sign string, entries []entry, do func(*fakeSet, 
 			}
 			line := fmt.Sprintf("set %s %s %s", s.name, sign, e)
 			if f.refuse != nil && f.refuse(line) {
-				return errByChance
+				return errRefusedByChance
 			}
 			do(held, e)
 			f.journal = append(f.journal, line)

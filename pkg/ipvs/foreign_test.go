@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
 // put makes a virtual server by hand.
@@ -202,6 +203,9 @@ func TestASetOfAnotherKindIsNamed(t *testing.T) {
 	})
 }
 
+// webPort is the service port of serveWeb.
+var webPort = service.PortName{Namespace: servicetest.Namespace, Name: "web", Protocol: service.TCP}
+
 // TestWhatCannotBeWrittenStaysAsItIs: above all after a restart, when nothing is known but what the kernel holds.
 func TestWhatCannotBeWrittenStaysAsItIs(t *testing.T) {
 	const serves = "here1:8080+m away1:8080+m"
@@ -237,8 +241,12 @@ func TestWhatCannotBeWrittenStaysAsItIs(t *testing.T) {
 					deleteService("dns")(s) // something else, that can be written
 					s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), test.refused) }
 					table, dirty, _ := s.builder.Build()
-					if err := s.backend.Sync(t.Context(), table, dirty); !errors.Is(err, errByChance) {
-						t.Fatalf("got %v", err)
+					err := s.backend.Sync(t.Context(), table, dirty)
+					if known := !restarted || table.Port(webPort) != nil; errors.Is(err, errByChance) != known {
+						t.Errorf("got %v; the Service is known: %t", err, known)
+					}
+					if unwritten, ok := errors.AsType[service.Unwritten](err); err != nil && (!ok || len(unwritten) != 1 || unwritten[webPort] == nil) {
+						t.Errorf("unwritten: %v", err)
 					}
 					if got := s.goes(test.from, test.to); got != test.becomes {
 						t.Errorf("%s to %s: %s, want %s", test.from, test.to, got, test.becomes)

@@ -170,7 +170,7 @@ func setError(doing, name string, err error) error {
 	case errno == busy:
 		err = errors.New("is in use; find the rule that names it (iptables-save), and remove that")
 	case errno == full:
-		err = errors.New("is full")
+		err = errFull
 	case errno >= nl.IPSET_ERR_PRIVATE:
 		err = nl.IPSetError(errno)
 	}
@@ -200,7 +200,7 @@ func encodeEntry(kind setKind, e entry) (*nl.RtAttr, error) {
 	}
 	if kind == ofClients || kind == ofPairs {
 		if e.client.Bits() < 1 {
-			return nil, fmt.Errorf("%s: an ipset cannot hold all addresses as one network; give two halves", e.client)
+			return nil, fmt.Errorf("%w: %s: an ipset cannot hold all addresses as one network; give two halves", errRefused, e.client)
 		}
 		encodeAddress(data, nl.IPSET_ATTR_IP2, e.client.Addr())
 		data.AddRtAttr(nl.IPSET_ATTR_CIDR2, []byte{uint8(e.client.Bits())})

@@ -194,7 +194,7 @@ func TestErrorsOfSetsAreSaidInOurTerms(t *testing.T) {
 		"none":                   {nil, "<nil>"},
 		"a missing set":          {unix.ENOENT, "add to ipset A: is not there"},
 		"a set that is there":    {unix.EEXIST, "add to ipset A: is there already"},
-		"a full set":             {syscall.Errno(nl.IPSET_ERR_TYPE_SPECIFIC), "add to ipset A: is full"},
+		"a full set":             {syscall.Errno(nl.IPSET_ERR_TYPE_SPECIFIC), "add to ipset A: " + errFull.Error()},
 		"ipset's own error":      {syscall.Errno(nl.IPSET_ERR_INVALID_FAMILY), "add to ipset A: invalid family"},
 		"the same, from netlink": {nl.IPSetError(nl.IPSET_ERR_INVALID_FAMILY), "add to ipset A: invalid family"},
 		"another error":          {unix.EPERM, "add to ipset A: operation not permitted"},

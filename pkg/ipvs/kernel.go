@@ -16,6 +16,8 @@ var (
 	errNotFound    = errors.New("is not there")
 	errNoScheduler = errors.New("the kernel has no such scheduler")
 	errRefused     = errors.New("the kernel does not take it")
+	errFull        = fmt.Errorf("is full: it has all the %d entries that it can have; use fewer addresses, ports or loadBalancerSourceRanges", maxEntries)
+	errNoType      = errors.New("the kernel has no such ipset type")
 )
 
 // key is what the kernel knows a virtual server by.

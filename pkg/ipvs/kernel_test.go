@@ -152,6 +152,26 @@ func TestKernelSchedulersLoad(t *testing.T) {
 	}
 }
 
+// TestKernelRefusesMHForTooManyRealServers: the virtual server has no scheduler then, and takes another one.
+func TestKernelRefusesMHForTooManyRealServers(t *testing.T) {
+	inNamespace(t)
+	k, s := newServersIn(t, service.IPv4), virtualServer{keyOf(service.IPv4, service.TCP, 1, 80), "wrr", testMark, 0}
+	must(t, k.Add(s))
+	for i := range mostForMH {
+		must(t, k.AddReal(s.key, realServer{address: keyOf(service.IPv4, 0, 1000+i, 8080).address, weight: 1}))
+	}
+	mh := s
+	mh.scheduler = "mh"
+	must(t, k.Update(mh))
+	must(t, k.Update(s))
+	must(t, k.AddReal(s.key, realServer{address: keyOf(service.IPv4, 0, 1000+mostForMH, 8080).address, weight: 1}))
+	if err := k.Update(mh); !errors.Is(err, unix.EINVAL) || !refusal(err) {
+		t.Errorf("with one more: %v", err)
+	}
+	must(t, k.Update(s))
+	wantServers(t, k, s)
+}
+
 func TestKernelVirtualServersOfOthersAreListed(t *testing.T) {
 	inNamespace(t)
 	ipvsadm(t, "-A -t 10.0.0.1:80 -s wlc -p 90")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/e2e/tier"
 	"github.com/fairlead/fairlead/pkg/service"
@@ -246,7 +247,10 @@ func either(before, after, now []string) bool {
 	return true
 }
 
-var errByChance = errors.New("the kernel says no")
+var (
+	errByChance        = errors.New("the kernel says no")
+	errRefusedByChance = fmt.Errorf("%w: %w", errByChance, unix.ENOMEM)
+)
 
 // failing makes calls fail now and then, some of them after all had been done.
 func (u *universe) failing(f *fake, oneIn int) {

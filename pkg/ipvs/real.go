@@ -24,7 +24,7 @@ func (h *heldServer) at(address netip.AddrPort) (int, bool) {
 // where that makes sense, if the virtual server drains at all.
 func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []service.Endpoint, drains bool) error {
 	if len(endpoints) > 0 {
-		if err := b.ensure(ctx, k, w); err != nil {
+		if err := b.ensure(ctx, k, w, len(endpoints)); err != nil {
 			return err
 		}
 	}
@@ -151,66 +151,4 @@ func (b *Backend) retire(k key, p *service.Port) error {
 		}
 	}
 	return nil
-}
-
-// ensure makes a virtual server, or makes it as it should be.
-func (b *Backend) ensure(ctx context.Context, k key, w *wish) error {
-	h, want := b.held.servers[k], b.server(k, w.port)
-	var err error
-	switch {
-	case h == nil:
-		h, err = b.add(w, want)
-	case h.virtualServer != want:
-		want, err = b.choosing(w, want, b.kernel.servers.Update)
-		if errors.Is(err, errNotFound) {
-			h, err = b.add(w, want)
-		} else {
-			h.virtualServer = want
-		}
-	}
-	if err != nil {
-		return err
-	}
-	b.held.servers[k] = h
-	if name := w.port.Scheduling.Scheduler; b.missing(name) {
-		b.tell(ctx, w, "SchedulerMissing", fmt.Sprintf("the node's kernel has no IPVS scheduler %s, and %s is used instead; load the kernel module ip_vs_%s on the node", name, b.options.Scheduler, name))
-	}
-	return nil
-}
-
-// add makes a virtual server. One that is there against all knowledge is taken over.
-func (b *Backend) add(w *wish, want virtualServer) (*heldServer, error) {
-	want, err := b.choosing(w, want, b.kernel.servers.Add)
-	h := &heldServer{virtualServer: want}
-	if err == nil {
-		b.traffic.forget(want.key)
-	}
-	if errors.Is(err, errExists) {
-		if want, err = b.choosing(w, want, b.kernel.servers.Update); err == nil {
-			h.virtualServer = want
-			h.real, err = b.kernel.servers.ListReal(want.key)
-			sortReal(h.real)
-		}
-	}
-	return h, err
-}
-
-// choosing writes a virtual server, with the node's scheduler if the kernel does not have the one that the Service asks for.
-func (b *Backend) choosing(w *wish, s virtualServer, write func(virtualServer) error) (virtualServer, error) {
-	err := write(s)
-	if !errors.Is(err, errNoScheduler) {
-		return s, err
-	}
-	if s.scheduler == b.options.Scheduler {
-		return s, fmt.Errorf("%w: load the kernel module ip_vs_%s, or choose another one by --ipvs-scheduler", err, s.scheduler)
-	}
-	b.absent[s.scheduler] = struct{}{}
-	s = b.server(s.key, w.port)
-	return s, write(s)
-}
-
-// missing reports whether the kernel has been found not to have a scheduler.
-func (b *Backend) missing(scheduler string) bool {
-	_, is := b.absent[scheduler]
-	return is
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead/fairlead/pkg/service"
+	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
 
 func TestHowConnectionsAreSpread(t *testing.T) {
@@ -141,4 +142,106 @@ func TestANodesSchedulerThatIsMissingIsAnErrorThatNamesTheModule(t *testing.T) {
 			s.t.Error("it is not served when the scheduler is there")
 		}
 	})
+}
+
+const declinedMH = "web SchedulerRefused: the node's kernel refuses the IPVS scheduler sed, and rr is used instead; choose another one by the annotation " + service.AnnotationScheduler
+
+func TestASchedulerThatTheKernelRefuses(t *testing.T) {
+	asked := func(s *stage) { s.service("web", http, annotated(service.AnnotationScheduler, "sed")) }
+	for _, test := range []struct {
+		name string
+		do   func(s *stage)
+	}{
+		{"for a new virtual server", func(s *stage) { serveWeb(s); asked(s) }},
+		{"for one that is there", func(s *stage) { serveWeb(s); s.sync(); asked(s) }},
+		{"for somebody else's", func(s *stage) { s.put("web,tcp:80", 0); serveWeb(s); asked(s) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.kernel.declining = map[string]int{"sed": 0}
+				test.do(s)
+				s.sync()
+				s.want("then", cluster)
+				s.take()
+				asks := s.kernel.declined
+				s.slice("web", []string{"8080"}, "here1", "away1", "away2")
+				s.sync()
+				s.wantWrites("a change of endpoints", "server web,tcp:80: real away2:8080 added, weight 1")
+				if s.kernel.declined != asks {
+					t.Error("the kernel is asked for the scheduler again")
+				}
+				if diff := cmp.Diff([]string{declinedMH}, s.events); diff != "" {
+					t.Errorf("events (-want +got):\n%s", diff)
+				}
+				s.kernel.declining = nil
+				s.slice("web", []string{"8080"}, "here1")
+				s.sync()
+				if got := s.kernel.servers[s.key("web,tcp:80")].scheduler; got != "sed" {
+					t.Errorf("with fewer endpoints, the scheduler is %s", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWhereTheKernelRefusesEverySchedulerThePortIsUnwritten(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		serveWeb(s)
+		s.sync()
+		s.kernel.declining = map[string]int{"sed": 0, "rr": 0}
+		s.service("web", http, annotated(service.AnnotationScheduler, "sed"))
+		table, dirty, _ := s.builder.Build()
+		err := s.backend.Sync(t.Context(), table, dirty)
+		if unwritten, ok := errors.AsType[service.Unwritten](err); !ok || unwritten[webPort] == nil {
+			t.Errorf("got %v", err)
+		}
+		s.kernel.declining = nil
+		must(t, s.backend.Sync(t.Context(), table, dirty))
+		if got := s.kernel.servers[s.key("web,tcp:80")].scheduler; got != "sed" {
+			t.Errorf("once the kernel takes it, the scheduler is %s", got)
+		}
+	})
+}
+
+// TestMHIsNotForMoreEndpointsThanItsTableHas: the kernel refuses nothing where the virtual server has mh before it has the endpoints.
+func TestMHIsNotForMoreEndpointsThanItsTableHas(t *testing.T) {
+	endpoints := func(s *stage, n int) {
+		var list []string
+		for i := range n {
+			addr := address(s.family, 1000+i)
+			list = append(list, addr.String()+"@"+servicetest.OtherNode)
+		}
+		s.builder.SetSlice(servicetest.Slice("web", "web", []string{"8080"}, list...))
+	}
+	scheduler := func(s *stage) string { return s.kernel.servers[s.key("web,tcp:80")].scheduler }
+	for _, test := range []struct {
+		name, own, node, then string
+	}{
+		{"of a Service's choice", "mh", "wlc", "wlc"},
+		{"of the node's choice", "", "mh", "rr"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, service.IPv4)
+			s.kernel.declining = map[string]int{"mh": mostForMH}
+			s.options.Scheduler, s.options.Drain = test.node, 0
+			s.restart()
+			s.service("web", http)
+			if test.own != "" {
+				s.service("web", http, annotated(service.AnnotationScheduler, test.own))
+			}
+			for _, step := range []struct {
+				endpoints int
+				want      string
+			}{{mostForMH, "mh"}, {mostForMH + 1, test.then}, {10, test.then}, {11, "mh"}} {
+				endpoints(s, step.endpoints)
+				s.sync()
+				if got := scheduler(s); got != step.want {
+					t.Errorf("with %d endpoints, the scheduler is %s", step.endpoints, got)
+				}
+			}
+			if len(s.events) != 1 || !strings.Contains(s.events[0], "4093") {
+				t.Errorf("events: %q", s.events)
+			}
+		})
+	}
 }

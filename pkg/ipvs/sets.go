@@ -69,45 +69,59 @@ func newContents() contents {
 // now, then what is asked before and around.
 var emptied = []setID{setVirtual, setReject, setDrop, setInside, setRanged, setAdmitted, setMasqAll, setMasqOutside}
 
-// fill adds what is missing in a set, and returns that.
-func (b *Backend) fill(id setID, wanted []entry) ([]entry, error) {
+// fill adds what is missing in a set, and tells of each entry that it could not add.
+func (b *Backend) fill(id setID, wanted []entry, failed func(entry, error)) {
 	held := b.held.contents[id]
 	var missing []entry
 	for _, e := range wanted {
-		if _, is := held[e]; !is {
+		if _, there := held[e]; !there {
 			missing = append(missing, e)
-			held[e] = struct{}{}
 		}
 	}
-	if len(missing) == 0 {
-		return nil, nil
-	}
-	return missing, b.kernel.sets.Add(definition(b.options.Family, id), missing...)
+	b.change(missing, b.kernel.sets.Add, id, func(e entry, err error) {
+		if err != nil {
+			failed(e, err)
+			return
+		}
+		held[e] = struct{}{}
+	})
 }
 
-// empty takes entries out of a set, and returns those that were there.
-func (b *Backend) empty(id setID, unwanted []entry) ([]entry, error) {
+// empty takes entries out of a set, and tells of each that it could not take out.
+func (b *Backend) empty(id setID, unwanted []entry, failed func(entry, error)) {
 	held := b.held.contents[id]
 	var there []entry
 	for _, e := range unwanted {
 		if _, is := held[e]; is {
 			there = append(there, e)
-			delete(held, e)
 		}
 	}
-	if len(there) == 0 {
-		return nil, nil
+	b.change(there, b.kernel.sets.Delete, id, func(e entry, err error) {
+		if err != nil {
+			failed(e, err)
+			return
+		}
+		delete(held, e)
+	})
+}
+
+// change writes entries, as many at once as one message to the kernel takes.
+func (b *Backend) change(entries []entry, write func(ipset, ...entry) error, id setID, done func(entry, error)) {
+	s := definition(b.options.Family, id)
+	w := writer[entry]{write: func(list ...entry) error { return write(s, list...) }, done: done}
+	for part := range slices.Chunk(entries, batch) {
+		w.all(part)
 	}
-	return there, b.kernel.sets.Delete(definition(b.options.Family, id), there...)
 }
 
 // replace makes a set hold just what is wanted, additions first.
-func (b *Backend) replace(id setID, wanted map[entry]struct{}) error {
-	if _, err := b.fill(id, slices.Collect(maps.Keys(wanted))); err != nil {
-		return err
-	}
-	_, err := b.empty(id, b.surplus(id, wanted))
-	return err
+func (b *Backend) replace(id setID, wanted map[entry]struct{}, failed func(entry, error)) {
+	b.fill(id, slices.Collect(maps.Keys(wanted)), failed)
+	b.empty(id, b.surplus(id, wanted), func(e entry, err error) {
+		if !refusal(err) {
+			failed(e, err)
+		}
+	})
 }
 
 // surplus are the entries that a set has beyond what is wanted.

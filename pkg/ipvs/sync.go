@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -29,6 +31,13 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 		b.findDraining(k, s)
 		keys[k] = struct{}{}
 	}
+	for e := range b.held.contents[setInside] {
+		b.aliases.claim(e.key) // until another has it, or nobody
+		keys[e.key] = struct{}{}
+	}
+	for e := range b.held.contents[setHairpin] {
+		b.strayPairs[e.client.Addr()] = struct{}{} // but for those that pair finds to be pods
+	}
 	if err := b.replaceRules(ctx, table); err != nil {
 		return err
 	}
@@ -36,30 +45,86 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 		return err
 	}
 	pods, _ := b.neighbors.Change(nil, table.Ports)
-	if err := b.replace(setHairpin, set(pairs(pods))); err != nil {
+	if err := b.pair(pods, nil); err != nil {
 		return err
 	}
-	if err := b.replace(setHealth, healthPorts(table)); err != nil {
+	if err := b.open(table); err != nil {
 		return err
 	}
-	return b.apply(ctx, keys, true)
+	if err := b.apply(ctx, keys, true); err != nil {
+		return err
+	}
+	return b.unpair(slices.Collect(maps.Keys(b.strayPairs)))
 }
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last written.
 func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	was, is := ports(b.table, dirty), ports(table, dirty)
 	pods, others := b.neighbors.Change(was, is)
-	if _, err := b.fill(setHairpin, pairs(pods)); err != nil {
+	if err := b.pair(pods, others); err != nil {
 		return err
 	}
-	if err := b.replace(setHealth, healthPorts(table)); err != nil {
+	if err := b.open(table); err != nil {
 		return err
 	}
 	if err := b.apply(ctx, b.frontends.change(was, is), false); err != nil {
 		return err
 	}
-	_, err := b.empty(setHairpin, pairs(others))
-	return err
+	return b.unpair(others)
+}
+
+// pair lets pods reach themselves, also those of which the kernel has refused that before.
+func (b *Backend) pair(pods, others []netip.Addr) error {
+	for _, addr := range others {
+		delete(b.unpaired, addr)
+	}
+	for _, addr := range pods {
+		delete(b.strayPairs, addr)
+	}
+	pods = slices.AppendSeq(pods, maps.Keys(b.unpaired))
+	b.unpaired = map[netip.Addr]error{}
+	var broken error
+	b.fill(setHairpin, pairs(pods), func(e entry, err error) {
+		b.unpaired[e.client.Addr()] = err
+		if !refusal(err) {
+			broken = err
+		}
+	})
+	return broken
+}
+
+// unpair is for addresses that are no pods of this node any more. An entry that the kernel does not give up does no harm; the next call tries
+// again.
+func (b *Backend) unpair(others []netip.Addr) error {
+	others = slices.AppendSeq(others, maps.Keys(b.strayPairs))
+	b.strayPairs = map[netip.Addr]struct{}{}
+	var broken error
+	b.empty(setHairpin, pairs(others), func(e entry, err error) {
+		b.strayPairs[e.client.Addr()] = struct{}{}
+		if !refusal(err) {
+			broken = err
+		}
+	})
+	return broken
+}
+
+// open lets load balancers in that ask for the node's health.
+func (b *Backend) open(table *service.Table) error {
+	b.unopened = map[types.NamespacedName]error{}
+	refused := map[uint16]error{}
+	var broken error
+	b.replace(setHealth, healthPorts(table), func(e entry, err error) {
+		refused[e.key.address.Port()] = err
+		if !refusal(err) {
+			broken = err
+		}
+	})
+	for _, check := range table.HealthChecks {
+		if err := refused[check.Port]; err != nil {
+			b.unopened[check.Service] = err
+		}
+	}
+	return broken
 }
 
 // ports are those of the named service ports that are there.
@@ -78,8 +143,11 @@ func (b *Backend) forget(table *service.Table) {
 	b.frontends = newFrontends(table.NodePorts)
 	b.wishes, b.aliases, b.neighbors = map[key]*wish{}, aliases{}, service.Neighbors{}
 	b.users, b.withoutAlias = map[netip.Addr]int{}, map[key]struct{}{}
+	b.failing, b.unpaired = map[key]*failure{}, map[netip.Addr]error{}
+	b.strayRoutes, b.strayPairs = map[netip.Addr]struct{}{}, map[netip.Addr]struct{}{}
 	b.held = held{servers: map[key]*heldServer{}, contents: newContents(), routes: map[netip.Addr]struct{}{}}
 	clear(b.absent)
+	b.declined = map[key]declined{}
 	b.round = nil
 }
 
