@@ -82,10 +82,10 @@ type Proxier struct {
 	since   time.Time // when this Proxier was made
 	seen    changes   // since the last build
 
-	wake   chan struct{}
-	hurry  chan struct{}        // as wake, and ends a rest
-	behind atomic.Int64         // since when a change waits to be written, as Unix time in nanoseconds; 0: none does
-	mode   atomic.Pointer[Mode] // in force
+	wake  chan struct{}
+	hurry chan struct{}        // as wake, and ends a rest
+	lag   lag                  // of the kernel behind the cluster
+	mode  atomic.Pointer[Mode] // in force
 
 	// What follows belongs to Run alone.
 	present  *side          // serves
@@ -202,13 +202,13 @@ func (p *Proxier) change(apply func(*service.Builder)) {
 // Healthy reports whether the kernel keeps up with the cluster: no change waits for longer than two sync periods. It is what
 // kube-proxy calls healthy. A family that has no Service yet has nothing to keep up with, whatever its kernel says.
 func (p *Proxier) Healthy() bool {
-	since := p.behind.Load()
-	return since == 0 || time.Since(time.Unix(0, since)) < 2*p.mode.Load().SyncPeriod
+	oldest := p.lag.oldest()
+	return oldest.IsZero() || time.Since(oldest) < 2*p.mode.Load().SyncPeriod
 }
 
 func (p *Proxier) signal() {
 	p.options.Observer.Queued()
-	p.behind.CompareAndSwap(0, time.Now().UnixNano())
+	p.lag.changed()
 	p.nudge()
 }
 
@@ -268,7 +268,7 @@ func (p *Proxier) sync(ctx context.Context) bool {
 		if p.said[following] != "" {
 			p.follow(ctx, service.PortSet{})
 		}
-		p.behind.Store(0)
+		p.lag.written()
 		p.observe(Sync{})
 		return false
 	}
@@ -283,14 +283,14 @@ func (p *Proxier) sync(ctx context.Context) bool {
 		p.failures++
 		needless := first && len(s.table.Ports) == 0 && p.failures >= needlessFailures
 		if needless {
-			p.behind.Store(0)
+			p.lag.written()
 		}
 		p.options.Observer.Failed(Failure{Task: TaskSync, Err: err, InARow: p.failures, Full: dirty == nil, Took: time.Since(start), Needless: needless})
 		p.once(logger, syncing, err)
 		logger.V(4).Info("Sync failed", "failures", p.failures)
 		return true
 	}
-	p.behind.Store(0)
+	p.lag.written()
 	p.observe(Sync{Written: true, Full: dirty == nil, Took: time.Since(start), Dirty: len(dirty)})
 	p.recovered(logger)
 	p.report(ctx, s)
@@ -331,6 +331,7 @@ func (p *Proxier) build(logger klog.Logger) {
 	own := p.own
 	p.moved = false
 	p.pending.add(&p.seen)
+	p.lag.taken()
 	p.mu.Unlock()
 	for _, s := range p.sides() {
 		s.take(table, own, dirty)

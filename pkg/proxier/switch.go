@@ -98,7 +98,7 @@ func (p *Proxier) advance(ctx context.Context) {
 	p.failures, s.fails, s.leaving = 0, 0, leaving{}
 	delete(p.said, syncing)
 	delete(p.said, switching)
-	p.behind.Store(0)
+	p.lag.written()
 	p.drift = nil // that of the former Mode
 	p.observe(Sync{Written: true, Full: true, Took: time.Since(start)})
 	p.inForce()
