@@ -20,9 +20,14 @@ import (
 	"github.com/fairlead/fairlead/pkg/source"
 )
 
+// drainRetries is how long Fairlead tries to hand new connections over in order before it removes iptables mode. No connection needs that mode
+// once it is left, so this is only about errors, such as a lock of iptables that is held.
+const drainRetries = time.Minute
+
 // mode returns the configured mode for the proxier. It does not touch the kernel yet.
 func (l *line) mode(c *config.Settings) proxier.Mode {
 	m := proxier.Mode{Name: string(c.Mode), Backend: newBackend(c, l.family, l.events), MinSyncPeriod: c.MinSyncPeriod(), SyncPeriod: c.SyncPeriod()}
+	m.DrainTimeout = drainRetries
 	if c.Mode == config.ModeIPVS {
 		m.DrainTimeout = c.IPVS.DrainTimeout
 		m.FitNodePorts = func(chosen service.NodeAddresses, own []netip.Addr) service.NodeAddresses {

@@ -28,9 +28,10 @@ type Backend interface {
 	// Verify compares the kernel with what the last Sync wrote and names what differs; it changes nothing of that. A service port that
 	// the Sync could not write is compared with what it was before, or not at all.
 	Verify(ctx context.Context) (drift []string, err error)
-	// Drain leaves new connections to another Backend, which serves already, and says how many standing ones need this one still. The
-	// caller goes on to sync it as long as there are some, and calls again; then Remove takes nothing away that anybody needs. It may be
-	// called before any Sync, for what a process that is gone has left. A Sync after the last Drain makes it serve again.
+	// Drain leaves new connections to another Backend, which serves already, and says how many standing ones need this one still. As long as
+	// there are some, the caller goes on to sync it, which must not make it take new connections, and calls again; then Remove takes nothing
+	// away that anybody needs. A Sync after a Drain that found none, or failed, makes it serve again, so after an error the caller first calls
+	// Drain again. Drain may be called before any Sync, for what a process that is gone has left.
 	Drain(ctx context.Context) (left int, err error)
 	// Remove deletes all that this backend ever wrote on this machine, by its marks, and nothing else.
 	Remove(ctx context.Context) error

@@ -67,8 +67,8 @@ func (p *Proxier) observe(s Sync) {
 	s.Services, s.Endpoints = p.pending.services, p.pending.endpoints
 	p.pending = changes{}
 	p.options.Observer.Synced(s)
-	if len(p.drift) > 0 && s.Written {
-		p.options.Observer.Repaired(p.drift)
-		p.drift = nil
+	if len(p.present.drift) > 0 && s.Written {
+		p.options.Observer.Repaired(p.present.drift)
+		p.present.drift = nil
 	}
 }

@@ -55,34 +55,47 @@ func (p *Proxier) keep(ctx context.Context, s *side) {
 		}
 		return
 	}
+	delete(p.said, keeping)
+	p.repaired(s)
 	p.report(ctx, s)
 }
 
-// drained reports whether no connection needs a Mode any more, or their time is over.
+// drained reports whether no connection needs a Mode any more, or their time is over. After an error the Mode is not synced for the first
+// time: that could make it get new connections again.
 func (p *Proxier) drained(ctx context.Context, logger klog.Logger, s *side) bool {
 	start := time.Now()
 	left, err := s.Backend.Drain(ctx)
-	switch {
-	case err != nil:
-		if ctx.Err() == nil {
-			p.once(logger, draining, err)
-		}
-		s.kept = s.kept || s.written != nil
-		s.later()
+	if ctx.Err() != nil {
 		return false
-	case left > 0 && start.Before(s.until):
+	}
+	inTime := start.Before(s.until)
+	switch {
+	case err != nil && inTime:
+		p.once(logger, draining, err)
+		s.later()
+	case left > 0 && inTime:
 		if !s.kept {
 			logger.Info("Connections of the former mode go on; it stays for them", "connections", left, "most", s.DrainTimeout)
 		}
 		s.kept, s.fails = true, 0
 		s.due = time.Now().Add(min(max(drainPeriod, drainShare*time.Since(start)), drainLongest))
-		if end := s.until; s.due.After(end) {
-			s.due = end
-		}
-		return false
+	case err != nil:
+		logger.Error(err, "Could not find out in time whether connections need the former mode; it is removed", "time", s.DrainTimeout)
+		return p.end(s)
 	case left > 0:
 		logger.Info("Connections of the former mode have had their time and end now", "connections", left, "time", s.DrainTimeout)
+		return p.end(s)
+	default:
+		return p.end(s)
 	}
+	if s.due.After(s.until) {
+		s.due = s.until
+	}
+	return false
+}
+
+// end notes that nothing needs a Mode any more, and returns true.
+func (p *Proxier) end(s *side) bool {
 	delete(p.said, draining)
 	delete(p.said, keeping)
 	s.gone, s.fails = true, 0

@@ -27,16 +27,20 @@ type Mode struct {
 // side is what one Mode has in the kernel. It belongs to Proxier.Run.
 type side struct {
 	Mode
-	table   *service.Table  // as last built, fit for the mode
-	base    *service.Table  // as the builder made that
-	dirty   service.PortSet // differs from what the Backend last wrote; nil: everything may
-	written *service.Table  // as the Backend last wrote it; nil: never yet
-	due     time.Time       // before which there is nothing to do but to sync
-	fails   int             // in a row, of what is done when it is due
-	leaving                 // when another Mode is in force
+	table   *service.Table    // as last built, fit for the mode
+	base    *service.Table    // as the builder made that
+	dirty   service.PortSet   // differs from what the Backend last wrote; nil: everything may
+	written *service.Table    // as the Backend last wrote it; nil: never yet
+	due     time.Time         // before which there is nothing to do but to sync
+	fails   int               // in a row, of what is done when it is due
+	leaving                   // when another Mode is in force
+	drift   []string          // what the next sync repairs
+	said    map[string]string // what has been logged of looking at it, as in Proxier
 	// unwritten are service ports of written that are not in the kernel.
 	unwritten unwritten
 }
+
+func newSide(m Mode) *side { return &side{Mode: m, said: map[string]string{}} }
 
 // close ends the use of a side whose mode another one serves from now on.
 func (s *side) close() {

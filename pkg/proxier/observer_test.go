@@ -59,6 +59,13 @@ func (d *diary) Traffic(t service.TrafficCounts) { d.write("traffic %v", t.Ports
 
 func (d *diary) Repaired(drift []string) { d.write("repaired %v", drift) }
 
+// repairs are the entries about drift.
+func (d *diary) repairs() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(d.entries), func(e string) bool { return !strings.HasPrefix(e, "repaired ") })
+}
+
 // slice is that of a Service, and was written because of something that happened some time ago.
 func slice(name string, ago time.Duration, endpoints ...string) *discoveryv1.EndpointSlice {
 	s := servicetest.Slice(name, name, []string{":8080"}, endpoints...)

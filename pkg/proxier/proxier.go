@@ -97,7 +97,6 @@ type Proxier struct {
 	failures int            // in a row, of the present side
 	pace     pace
 	pending  changes           // what the Table has and the present side has not written yet
-	drift    []string          // what the next sync repairs
 	said     map[string]string // what has been logged and still holds, by what was being done
 }
 
@@ -107,12 +106,12 @@ func New(builder *service.Builder, backend Backend, options Options) *Proxier {
 		options.Observer = unobserved{}
 	}
 	p := &Proxier{options: options, builder: builder, since: time.Now(), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), said: map[string]string{}}
-	p.present = &side{Mode: Mode{
+	p.present = newSide(Mode{
 		Name: options.Mode, Backend: backend, FitNodePorts: options.FitNodePorts,
 		MinSyncPeriod: options.MinSyncPeriod, SyncPeriod: options.SyncPeriod, DrainTimeout: options.DrainTimeout,
-	}}
+	})
 	for _, m := range options.Former {
-		p.leave(&side{Mode: m})
+		p.leave(newSide(m))
 	}
 	p.mode.Store(new(p.present.Mode))
 	return p
@@ -245,13 +244,7 @@ func (p *Proxier) Run(ctx context.Context) {
 				continue // nothing was written, so the next change need not wait
 			}
 		case <-p.verify.C:
-			if p.failures > 0 || p.present.written == nil {
-				continue
-			}
-			if !p.retired(ctx) || p.drifted(ctx) {
-				p.present.dirty = nil
-			}
-			if !p.sync(ctx) {
+			if !p.inspect(ctx) {
 				continue
 			}
 		}
@@ -341,58 +334,16 @@ func (p *Proxier) build(logger klog.Logger) {
 	}
 }
 
-// retired lets the endpoints go that are kept for their connections, and reports whether that went well.
-func (p *Proxier) retired(ctx context.Context) bool {
-	r, retires := p.present.Backend.(Retirer)
-	if !retires {
-		return true
-	}
-	start := time.Now()
-	err := r.Retire(ctx)
-	p.phase(PhaseRetire, start)
-	if err != nil {
-		if ctx.Err() != nil {
-			return false
-		}
-		p.options.Observer.Failed(Failure{Task: TaskRetire, Err: err, InARow: 1})
-		p.once(klog.FromContext(ctx), retiring, err)
-		return false
-	}
-	delete(p.said, retiring)
-	return true
-}
-
-// drifted compares the kernel with what it should hold, and says what somebody else has changed.
-func (p *Proxier) drifted(ctx context.Context) bool {
-	const shown = 5
-	logger := klog.FromContext(ctx)
-	start := time.Now()
-	drift, err := p.present.Backend.Verify(ctx)
-	p.phase(PhaseVerify, start)
-	if ctx.Err() != nil {
-		return false
-	}
-	if err != nil {
-		p.options.Observer.Failed(Failure{Task: TaskVerify, Err: err, InARow: 1})
-		p.once(logger, verifying, err)
-		return false
-	}
-	p.counted()
-	delete(p.said, verifying)
-	p.drift = drift
-	logger.V(4).Info("Verified", "differences", len(drift))
-	if len(drift) > 0 {
-		logger.Info("Repairing rules that another program has changed", "differences", len(drift), "first", drift[:min(shown, len(drift))])
-	}
-	return len(drift) > 0
-}
-
 // once logs an error unless the same one has been logged for the same thing since it last went well.
 func (p *Proxier) once(logger klog.Logger, doing string, err error) {
-	if p.said[doing] == err.Error() {
+	once(logger, p.said, doing, err)
+}
+
+func once(logger klog.Logger, said map[string]string, doing string, err error) {
+	if said[doing] == err.Error() {
 		return
 	}
-	p.said[doing] = err.Error()
+	said[doing] = err.Error()
 	logger.Error(err, doing)
 }
 

@@ -53,7 +53,7 @@ func (p *Proxier) setOut() {
 		p.inForce()
 		return
 	}
-	p.next = &side{Mode: *asked}
+	p.next = newSide(*asked)
 	for i, s := range p.former {
 		if s.Name == asked.Name {
 			p.former = slices.Delete(p.former, i, i+1)
@@ -99,7 +99,6 @@ func (p *Proxier) advance(ctx context.Context) {
 	delete(p.said, syncing)
 	delete(p.said, switching)
 	p.lag.written()
-	p.drift = nil // that of the former Mode
 	p.observe(Sync{Written: true, Full: true, Took: time.Since(start)})
 	p.inForce()
 	p.leave(former)
@@ -151,17 +150,15 @@ func (p *Proxier) stay(ctx context.Context, err error) {
 	}
 }
 
-// withdraw takes away what there is of a Mode that could not be written, unless connections need it.
+// withdraw takes away what there is of a Mode that could not be written, unless connections need it. After an error it stays as it is.
 func (p *Proxier) withdraw(ctx context.Context, s *side) {
 	left, err := s.Backend.Drain(ctx)
 	if err != nil || left > 0 {
 		if err != nil {
 			p.once(klog.FromContext(ctx), draining, err)
 		}
-		s.kept = true
-		// Its ways in may stand before those of the mode in force, which a full sync puts right.
-		p.present.dirty = nil
-		p.nudge()
+		s.kept = err == nil
+		p.jumpsMayBeOutOfOrder()
 		return
 	}
 	s.written = nil
@@ -172,7 +169,7 @@ func (p *Proxier) withdraw(ctx context.Context, s *side) {
 
 // leave puts a side among those that go. One that was to come back has connections still.
 func (p *Proxier) leave(s *side) {
-	s.due, s.fails, s.leaving = time.Time{}, 0, leaving{kept: s.kept}
+	s.due, s.fails, s.leaving, s.drift = time.Time{}, 0, leaving{kept: s.kept}, nil
 	p.former = append(p.former, s)
 }
 

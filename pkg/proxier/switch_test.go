@@ -48,6 +48,8 @@ type witness struct {
 	left   int            // what Drain says
 	broken bool           // whether Verify finds something
 	ports  service.NodeAddresses
+
+	retired int // calls of Retire
 }
 
 func (w *witness) call(what string) error {
@@ -90,6 +92,13 @@ func (w *witness) Drain(context.Context) (int, error) {
 	return w.left, err
 }
 
+func (w *witness) Retire(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retired++
+	return nil
+}
+
 func (w *witness) Remove(context.Context) error { return w.call("remove") }
 
 // tell changes what a witness does.
@@ -106,6 +115,7 @@ type crossing struct {
 	a, b     *witness
 	switched []string
 	follower *recordedFollower
+	diary    *diary
 }
 
 // recordedFollower notes which Tables it is told of.
@@ -139,8 +149,8 @@ func cross(t *testing.T, former bool, test func(t *testing.T, c *crossing)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		j := &journal{start: time.Now()}
-		c := &crossing{journal: j, a: &witness{journal: j, name: "a", fail: map[string]int{}}, b: &witness{journal: j, name: "b", fail: map[string]int{}}, follower: &recordedFollower{}}
-		options := Options{Mode: "a", MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second, DrainTimeout: time.Minute, Followers: []Follower{c.follower}, Switched: func(from, to string, err error) {
+		c := &crossing{journal: j, a: &witness{journal: j, name: "a", fail: map[string]int{}}, b: &witness{journal: j, name: "b", fail: map[string]int{}}, follower: &recordedFollower{}, diary: &diary{}}
+		options := Options{Mode: "a", Observer: c.diary, MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second, DrainTimeout: time.Minute, Followers: []Follower{c.follower}, Switched: func(from, to string, err error) {
 			c.switched = append(c.switched, fmt.Sprintf("%s to %s: %v", from, to, err))
 		}}
 		if former {
@@ -229,6 +239,41 @@ func TestASwitchIsMadeBeforeItBreaks(t *testing.T) {
 			c.a.tell(func(w *witness) { w.fail["drain"], w.fail["remove"] = 1, 1 })
 			c.SetMode(c.mode(c.b))
 		}, []string{"0s b: sync all", "0s a: drain fails", "1s a: drain", "1s a: remove fails", "2s a: remove"}, "b"},
+		{"what cannot be drained is not made to serve again, whatever changes", func(c *crossing) {
+			c.a.tell(func(w *witness) { w.fail["drain"] = 2 })
+			c.SetMode(c.mode(c.b))
+			time.Sleep(2 * time.Second)
+			c.SetService(web("2", 80))
+		}, []string{"0s b: sync all", "0s a: drain fails", "1s a: drain fails", "2s b: sync 1", "3s a: drain", "3s a: remove"}, "b"},
+		{"what cannot be drained goes after its time", func(c *crossing) {
+			m := c.mode(c.a)
+			m.DrainTimeout = 12 * time.Second
+			c.SetMode(m)
+			time.Sleep(time.Second)
+			c.start = time.Now()
+			c.a.tell(func(w *witness) { w.fail["drain"] = 1000 })
+			c.SetMode(c.mode(c.b))
+		}, []string{
+			"0s b: sync all", "0s a: drain fails", "1s a: drain fails", "3s a: drain fails", "7s a: drain fails", "12s a: drain fails", "12s a: remove",
+		}, "b"},
+		{"what has connections goes after its time too if they cannot be counted any more", func(c *crossing) {
+			m := c.mode(c.a)
+			m.DrainTimeout = 7 * time.Second
+			c.SetMode(m)
+			time.Sleep(time.Second)
+			c.start = time.Now()
+			c.a.tell(func(w *witness) { w.left = 3 })
+			c.SetMode(c.mode(c.b))
+			time.Sleep(time.Second)
+			c.a.tell(func(w *witness) { w.fail["drain"] = 1000 })
+			c.SetService(web("2", 80))
+		}, []string{
+			"0s b: sync all", "0s a: drain", "1s b: sync 1", "1s a: sync 1", "5s a: drain fails", "6s a: drain fails", "7s a: drain fails", "7s a: remove",
+		}, "b"},
+		{"a mode that could not be written, nor drained, is not made to serve", func(c *crossing) {
+			c.b.tell(func(w *witness) { w.fail["sync all"], w.fail["drain"] = 1, 1 })
+			c.SetMode(c.mode(c.b))
+		}, []string{"0s b: sync all fails", "0s b: drain fails", "0s a: sync all", "1s b: sync all", "1s a: drain", "1s a: remove"}, "b"},
 		{"a mode that comes back while it drains serves again", func(c *crossing) {
 			c.a.tell(func(w *witness) { w.left = 3 })
 			c.SetMode(c.mode(c.b))
@@ -273,6 +318,44 @@ func TestASwitchIsMadeBeforeItBreaks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhatIsKeptForItsConnectionsIsRepaired: connections of a former mode are lost if its rules are.
+func TestWhatIsKeptForItsConnectionsIsRepaired(t *testing.T) {
+	cross(t, false, func(t *testing.T, c *crossing) {
+		c.a.tell(func(w *witness) { w.left = 3 })
+		m := c.mode(c.a)
+		m.DrainTimeout = time.Hour
+		c.SetMode(m)
+		time.Sleep(time.Second)
+		c.SetMode(c.mode(c.b))
+		time.Sleep(time.Second)
+		c.take()
+		c.start = time.Now()
+		c.a.tell(func(w *witness) { w.broken = true })
+		time.Sleep(29 * time.Second)
+		c.a.tell(func(w *witness) { w.broken = false })
+		time.Sleep(31 * time.Second)
+		var got []string
+		for _, line := range c.take() {
+			if !strings.HasSuffix(line, "a: drain") {
+				got = append(got, line)
+			}
+		}
+		// All of b is written after it, as jumps of a may have been added before those of b.
+		want := []string{"29s a: verify", "29s a: sync all", "29s b: sync all"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+		if want := []string{"repaired [a mode, which only serves connections that it already had: all is gone]"}; !cmp.Equal(want, c.diary.repairs()) {
+			t.Errorf("got %q, want %q", c.diary.repairs(), want)
+		}
+		c.a.tell(func(w *witness) {
+			if w.retired == 0 {
+				t.Error("endpoints whose connections have ended are not removed")
+			}
+		})
+	})
 }
 
 func TestTenSwitchesInARow(t *testing.T) {
