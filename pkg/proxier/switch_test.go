@@ -333,9 +333,9 @@ func TestWhatIsKeptForItsConnectionsIsRepaired(t *testing.T) {
 		c.take()
 		c.start = time.Now()
 		c.a.tell(func(w *witness) { w.broken = true })
-		time.Sleep(29 * time.Second)
+		time.Sleep(29*time.Second + 500*time.Millisecond)
 		c.a.tell(func(w *witness) { w.broken = false })
-		time.Sleep(31 * time.Second)
+		time.Sleep(30 * time.Second)
 		var got []string
 		for _, line := range c.take() {
 			if !strings.HasSuffix(line, "a: drain") {
