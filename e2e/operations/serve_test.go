@@ -96,8 +96,12 @@ func TestASecondFairleadWaitsForTheFirst(t *testing.T) {
 		})
 	}
 	synced(len(lab.Families))
-	second := s.StartProcess("--manifests", s.Manifests)
+	const otherPort = 20256
+	second := s.StartProcess("--manifests", s.Manifests, "--healthz-bind-address", fmt.Sprintf("127.0.0.1:%d", otherPort))
 	s.Says("Waiting: another Fairlead")
+	s.Serves(otherPort, "/readyz", 503, `"reason":"waiting: another Fairlead`)
+	s.Serves(otherPort, "/livez", 200)
+	s.Says(fmt.Sprint(site.MetricsPort, ": bind: address already in use"))
 	s.Verified(2)
 	for text, want := range map[string]int{"Waiting: another Fairlead": 1, firstSync: len(lab.Families), "Repairing rules": 0} {
 		if n := s.Log.Count(text); n != want {
@@ -107,6 +111,7 @@ func TestASecondFairleadWaitsForTheFirst(t *testing.T) {
 	s.Stop(syscall.SIGTERM)
 	s.Says("The other Fairlead has ended")
 	synced(2 * len(lab.Families))
+	s.Serves(otherPort, "/readyz", 200)
 	for _, f := range lab.Families {
 		s.Answers(client, "tcp", vip(f))
 	}

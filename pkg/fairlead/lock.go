@@ -23,8 +23,8 @@ const nodeLock = "@fairlead"
 const lockPause = time.Second
 
 // holdNode waits until no other Fairlead forwards this node's traffic: two would overwrite each other's rules forever. It logs once which
-// process it waits for. release lets the next one start. An error means that ctx has ended.
-func holdNode(ctx context.Context, name, self string) (release func(), err error) {
+// process it waits for, and calls waiting with that process. release lets the next one start. An error means that ctx has ended.
+func holdNode(ctx context.Context, name, self string, waiting func(other string)) (release func(), err error) {
 	logger := klog.FromContext(ctx)
 	for logged := false; ; {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", name)
@@ -51,6 +51,7 @@ func holdNode(ctx context.Context, name, self string) (release func(), err error
 		case !logged:
 			logged = true
 			logger.Info("Waiting: another Fairlead forwards this node's traffic; end one of the two", "other", who)
+			waiting(who)
 		}
 		select {
 		case <-ctx.Done():

@@ -39,7 +39,7 @@ func hold(ctx context.Context, t *testing.T, host *lab.Host, self string) (done 
 	go func() {
 		defer close(got)
 		err := host.Do(func() error {
-			release, err := holdNode(logContext(ctx, logger), nodeLock, self)
+			release, err := holdNode(logContext(ctx, logger), nodeLock, self, func(other string) { logger.Info("Told", "other", other) })
 			if err == nil {
 				got <- release
 			}
@@ -78,6 +78,7 @@ func TestOneFairleadHoldsANode(t *testing.T) {
 		t.Fatal("two Fairleads hold a node")
 	default:
 	}
+	waitFor(t, log, "Told")
 	for _, word := range []string{"Fairlead v1", fmt.Sprint(os.Getpid())} {
 		if !strings.Contains(log.String(), word) {
 			t.Errorf("does not name the other by %q:\n%s", word, log.String())

@@ -56,6 +56,11 @@ func (m *monitor) setConfig(c *config.Config) {
 	m.metrics.SetMode(string(c.Mode))
 }
 
+// waitsFor shows that another Fairlead forwards this node's traffic.
+func (m *monitor) waitsFor(other string) {
+	m.health.SetWaiting("waiting: another Fairlead forwards this node's traffic: " + other)
+}
+
 // setLive sets what knows the settings and the mode from now on.
 func (m *monitor) setLive(l *live) {
 	m.mu.Lock()

@@ -19,7 +19,8 @@ import (
 // not available and HTTP.BindAddressHardFail is set.
 func Run(ctx context.Context, c *config.Config, list ...Option) error {
 	o := newOptions(list)
-	if err := c.Validate(); err != nil {
+	settings, err := c.Settings()
+	if err != nil {
 		return err
 	}
 	name, err := c.NodeName()
@@ -34,30 +35,29 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 		return err
 	}
 	logger.Info("Starting", "version", Version(), "mode", c.Mode, "node", name)
-	release, err := holdNode(ctx, nodeLock, fmt.Sprintf("Fairlead %s in %s mode", Version(), c.Mode))
-	if err != nil {
-		return nil // ctx ended while another Fairlead had the node
-	}
-	defer release()
-	setOOMScoreAdj(logger, c)
-	c = chooseMode(ctx, c)
-	m.setConfig(c)
-	return forward(ctx, c, name, src, m, o)
-}
-
-// forward forwards traffic until ctx ends, on a node that no other Fairlead holds.
-func forward(ctx context.Context, c *config.Config, nodeName string, src source.Source, m *monitor, o *options) error {
+	release := func() {}
+	defer func() { release() }() // after all that runs has ended
 	ctx, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop(nil)
 	m.setEvents(src.Events(ctx), o.notify)
-	at, err := c.Settings()
+	m.serve(ctx, settings, &running, func(err error) { stop(failure{err}) })
+	held, err := holdNode(ctx, nodeLock, fmt.Sprintf("Fairlead %s in %s mode", Version(), c.Mode), m.waitsFor)
 	if err != nil {
-		return err
+		return stopped(ctx) // ctx ended while another Fairlead had the node
 	}
-	m.serve(ctx, at, &running, func(err error) { stop(failure{err}) })
-	c, err = awaitKernel(ctx, c, o.changes)
+	release = held
+	m.health.SetWaiting("")
+	setOOMScoreAdj(logger, c)
+	c = chooseMode(ctx, c)
+	m.setConfig(c)
+	return forward(ctx, c, name, src, m, o, &running)
+}
+
+// forward forwards traffic until ctx ends, on a node that no other Fairlead holds.
+func forward(ctx context.Context, c *config.Config, nodeName string, src source.Source, m *monitor, o *options, running *sync.WaitGroup) error {
+	c, err := awaitKernel(ctx, c, o.changes)
 	if err != nil {
 		return stopped(ctx)
 	}
@@ -68,7 +68,7 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	}
 	applySysctlsAtStart(klog.FromContext(ctx), c)
 	m.events.Node(source.ReasonStarting, fmt.Sprintf("Fairlead %s, %s mode", Version(), c.Mode))
-	lines, handlers, err := startLines(ctx, settings, nodeName, m, &running)
+	lines, handlers, err := startLines(ctx, settings, nodeName, m, running)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func forward(ctx context.Context, c *config.Config, nodeName string, src source.
 	live.running.Store(c)
 	m.setLive(live)
 	running.Go(func() { live.follow(ctx, o.changes) })
-	awaitAddresses(ctx, lines, &running)
+	awaitAddresses(ctx, lines, running)
 	if err := src.Run(ctx, handlers); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type Health struct {
 	updated    map[service.Family]time.Time // last sync, or the start
 	synced     map[service.Family]bool      // since the start
 	ineligible bool
+	waiting    string // what the process waits for before it starts to sync; empty: nothing
 }
 
 // New returns the Health of a process that has not synced yet.
@@ -55,6 +56,13 @@ func (h *Health) Updated(family service.Family) {
 	h.updated[family], h.synced[family] = time.Now(), true
 }
 
+// SetWaiting sets what the process waits for before it starts to sync, for people who read /readyz. Empty: nothing.
+func (h *Health) SetWaiting(reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting = reason
+}
+
 // SetNode sets the Node object, or nil if there is none. Until it is called, the node is eligible: a load balancer must not lose all nodes
 // when their proxies start while the API server is not available.
 func (h *Health) SetNode(node *corev1.Node) {
@@ -69,13 +77,14 @@ func (h *Health) SetNode(node *corev1.Node) {
 	h.ineligible = !eligible
 }
 
-// answer is the body of all answers, which is kube-proxy's.
+// answer is the body of all answers, which is kube-proxy's, except for Reason.
 type answer struct {
 	LastUpdated  time.Time               `json:"lastUpdated"`
 	CurrentTime  time.Time               `json:"currentTime"`
 	NodeEligible *bool                   `json:"nodeEligible,omitempty"`
 	Healthy      bool                    `json:"healthy"`
 	Status       map[string]familyAnswer `json:"status,omitempty"`
+	Reason       string                  `json:"reason,omitempty"` // why the node is not ready, only in /readyz
 }
 
 type familyAnswer struct {
@@ -122,8 +131,20 @@ func (h *Health) ServeLivez(w http.ResponseWriter, _ *http.Request) {
 // ServeReadyz answers whether every family has been synced since the start, and is healthy.
 func (h *Health) ServeReadyz(w http.ResponseWriter, _ *http.Request) {
 	a, ready, _ := h.state()
+	if !ready {
+		a.Reason = h.notReady()
+	}
 	a.Healthy = a.Healthy && ready
 	a.respond(w, a.Healthy, nil)
+}
+
+func (h *Health) notReady() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting != "" {
+		return h.waiting
+	}
+	return "not all rules have been written since the start"
 }
 
 func (a answer) respond(w http.ResponseWriter, ok bool, count func(int)) {

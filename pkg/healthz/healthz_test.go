@@ -110,6 +110,29 @@ func TestBodiesAreKubeProxys(t *testing.T) {
 	}
 }
 
+func TestReadinessHasTheReasonWhyNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		h := New(Options{Families: []service.Family{service.IPv4}})
+		asks := func(want string) {
+			t.Helper()
+			if got := answerAt(t, h, "/readyz", start); got != want {
+				t.Errorf("\ngot  %s\nwant %s", got, want)
+			}
+		}
+		const status = `"status":{"IPv4":{"lastUpdated":"0m","healthy":true}}`
+		h.SetWaiting("waiting: another Fairlead")
+		asks(`503 {"lastUpdated":"0m","currentTime":"0m","healthy":false,` + status + `,"reason":"waiting: another Fairlead"}`)
+		if got := answerAt(t, h, "/livez", start); !strings.HasPrefix(got, "200 ") || strings.Contains(got, "reason") {
+			t.Errorf("a process that waits is alive: %s", got)
+		}
+		h.SetWaiting("")
+		asks(`503 {"lastUpdated":"0m","currentTime":"0m","healthy":false,` + status + `,"reason":"not all rules have been written since the start"}`)
+		h.Updated(service.IPv4)
+		asks(`200 {"lastUpdated":"0m","currentTime":"0m","healthy":true,` + status + `}`)
+	})
+}
+
 // answerAt returns the status and the body of an answer, with times in minutes since the start.
 func answerAt(t *testing.T, h *Health, path string, start time.Time) string {
 	t.Helper()
