@@ -5,8 +5,10 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 )
@@ -110,6 +112,84 @@ func TestMonitoringAsksForWhatThereIs(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// rules is a PrometheusRule, as far as Fairlead has one. Other fields are errors.
+type rules struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Metadata   map[string]any `json:"metadata"`
+	Spec       struct {
+		Groups []struct {
+			Name  string  `json:"name"`
+			Rules []alert `json:"rules"`
+		} `json:"groups"`
+	} `json:"spec"`
+}
+
+type alert struct {
+	Alert       string            `json:"alert"`
+	Expr        string            `json:"expr"`
+	For         string            `json:"for"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+func alerts(t *testing.T) map[string]alert {
+	t.Helper()
+	text, err := os.ReadFile("../../manifests/monitoring/prometheusrule.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r rules
+	if err := yaml.UnmarshalStrict(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]alert{}
+	for _, g := range r.Spec.Groups {
+		for _, a := range g.Rules {
+			if _, ok := all[a.Alert]; ok || a.Alert == "" {
+				t.Errorf("there are two alerts %q", a.Alert)
+			}
+			all[a.Alert] = a
+		}
+	}
+	return all
+}
+
+func TestAlertsAreComplete(t *testing.T) {
+	for name, a := range alerts(t) {
+		if a.For != "" {
+			if _, err := time.ParseDuration(a.For); err != nil {
+				t.Errorf("%s: for: %v", name, err)
+			}
+		}
+		if a.Expr == "" || a.Labels["severity"] == "" || a.Annotations["summary"] == "" || a.Annotations["description"] == "" {
+			t.Errorf("%s: something is missing: %+v", name, a)
+		}
+	}
+}
+
+// A reflector that may not list and watch tries both again every 30 seconds, and up to half as much later (client-go's back-off with jitter).
+func TestOneMissingRightFiresAnAlert(t *testing.T) {
+	const requestsPerSecond = 2 / 45.0
+	fires := map[string]bool{}
+	for name, a := range alerts(t) {
+		codes := regexp.MustCompile(`code=~"([^"]*)"`).FindStringSubmatch(a.Expr)
+		threshold, err := strconv.ParseFloat(a.Expr[strings.LastIndex(a.Expr, " ")+1:], 64)
+		if codes == nil || err != nil || threshold >= requestsPerSecond {
+			continue
+		}
+		for code := range strings.SplitSeq(codes[1], "|") {
+			fires[code] = true
+		}
+		t.Logf("%s: %s above %v", name, codes[1], threshold)
+	}
+	for _, code := range []string{"401", "403"} {
+		if !fires[code] {
+			t.Errorf("no alert fires for %v requests per second with status %s", requestsPerSecond, code)
 		}
 	}
 }
