@@ -46,7 +46,8 @@ Services work, and there is no kube-proxy. What to try next:
   kubectl run client --rm -it --restart=Never --image=registry.k8s.io/e2e-test-images/agnhost:2.63.0 --command -- curl -s http://web/hostname
   docker exec $cluster-worker sh -c 'iptables-save -t nat | grep FL-S-web'      # its rules on a node
   kubectl -n kube-system logs -l app.kubernetes.io/name=fairlead --prefix
-  kubectl -n kube-system edit configmap fairlead      # mode: ipvs switches a minute later, if the host has ip_vs loaded
+  kubectl -n kube-system edit configmap fairlead      # mode: ipvs, if the host has ip_vs; it applies with the next line
+  kubectl -n kube-system rollout restart daemonset fairlead
   make kind      # after a change: builds and rolls out again
   kind delete cluster --name $cluster
 END

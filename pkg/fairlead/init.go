@@ -11,7 +11,6 @@ import (
 	"github.com/fairlead/fairlead/pkg/ipvs"
 	"github.com/fairlead/fairlead/pkg/node"
 	"github.com/fairlead/fairlead/pkg/service"
-	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // Init does what needs more privileges than Run: it loads kernel modules and sets sysctls. After it, Run needs CAP_NET_ADMIN and
@@ -36,26 +35,21 @@ func Init(ctx context.Context, c *config.Config, list ...Option) error {
 	if err := initLoopback(ctx, settings); err != nil {
 		logger.Error(err, "Node ports will not answer on 127.0.0.1")
 	}
-	if err := initIPVS(ctx, c, newOptions(list).changes); err != nil {
+	prepare := func() error { return prepareIPVS(ctx, c.IPVS.StrictARP) }
+	if err := initIPVS(ctx, c.Mode, newOptions(list).changes, prepare); err != nil {
 		return err
 	}
 	logger.Info("The node is prepared")
 	return nil
 }
 
-// initIPVS prepares IPVS mode if that is the mode, or if IPVS is loaded already, so that the mode can be switched later.
-func initIPVS(ctx context.Context, c *config.Config, changes <-chan *config.Config) error {
-	prepare := func() error { return prepareIPVS(ctx, c.IPVS.StrictARP) }
-	if c.Mode == config.ModeIPVS {
-		return await(ctx, changes, prepare)
-	}
-	if !ipvs.Present() {
+// initIPVS prepares IPVS mode if that is the mode. In other modes it leaves the sysctls of IPVS alone, even if the kernel has loaded it:
+// then another program uses it, whose virtual servers they would change.
+func initIPVS(ctx context.Context, mode config.Mode, changes <-chan *config.Config, prepare func() error) error {
+	if mode != config.ModeIPVS {
 		return nil
 	}
-	if err := prepare(); err != nil {
-		klog.FromContext(ctx).Error(err, "Cannot prepare IPVS mode, so the mode cannot be switched to it")
-	}
-	return nil
+	return await(ctx, changes, prepare)
 }
 
 // await repeats prepare until it succeeds or another mode is configured, and logs the first error. An init container that failed instead
@@ -101,40 +95,10 @@ func prepareIPVS(ctx context.Context, strictARP bool) error {
 	return nil
 }
 
-// initLoopback lets packets from 127.0.0.1 leave the node, which node ports on that address need. Run does so once its rules are in place
-// that drop packets to 127.0.0.0/8 from the network (CVE-2020-8558). Here they may not be yet, so Init adds an equivalent rule first.
+// initLoopback allows node ports on 127.0.0.1 if the settings ask for them.
 func initLoopback(ctx context.Context, c *config.Settings) error {
 	if c.Mode != config.ModeIPTables || !c.IPTables.LocalhostNodePorts || !c.NodePorts.Loopback(service.IPv4) {
 		return nil
 	}
-	if set, err := node.LoopbackRouting(); err != nil || set {
-		return err
-	}
-	w := xtables.NewChain(guardChain)
-	w.Rule("-d 127.0.0.0/8 ! -i lo -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
-	if err := guard(c.Variant).Replace(ctx, map[string][]xtables.Chain{"filter": {w.Chain}}); err != nil {
-		return fmt.Errorf("add the rule that protects 127.0.0.0/8 from the network: %w", err)
-	}
-	return node.AllowLoopbackRouting()
-}
-
-// guardChain is the chain of initLoopback. It stays until Cleanup. route_localnet stays set even then.
-const guardChain = guardPrefix + "LOOPBACK"
-
-const guardPrefix = "FLI-"
-
-func guard(variant xtables.Variant) *xtables.Ruleset {
-	return xtables.New(xtables.Options{Family: service.IPv4, Variant: variant, Owner: xtables.Owner{
-		Prefix: guardPrefix,
-		Ours:   func(name string) bool { return name == guardChain },
-		Jumps:  []xtables.Jump{{Table: "filter", From: "INPUT", To: guardChain}},
-	}})
-}
-
-// removeGuard removes the chain of initLoopback.
-func removeGuard(ctx context.Context) error {
-	if err := guard(xtables.Auto).Remove(ctx); err != nil {
-		return fmt.Errorf("remove the rule that protects 127.0.0.0/8: %w", err)
-	}
-	return nil
+	return allowLoopback(ctx, c.Variant)
 }

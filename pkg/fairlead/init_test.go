@@ -49,6 +49,9 @@ func TestInitProtectsTheLoopbackAddressBeforeItSetsRouteLocalnet(t *testing.T) {
 			if rules := read(t, node, "iptables-"+variant+"-save"); strings.Contains(rules, "FLI-") {
 				t.Errorf("cleanup leaves:\n%s", rules)
 			}
+			if got := read(t, node, "cat", sysctl); got != "0" {
+				t.Errorf("after cleanup, route_localnet is %s", got)
+			}
 		})
 	}
 }
@@ -104,4 +107,16 @@ func TestInitWaitsForWhatTheKernelLacks(t *testing.T) {
 			t.Errorf("the end of the process: %v", err)
 		}
 	})
+}
+
+func TestInitPreparesIPVSOnlyInIPVSMode(t *testing.T) {
+	for mode, want := range map[config.Mode]int{config.ModeIPTables: 0, config.ModeIPVS: 1} {
+		prepared := 0
+		if err := initIPVS(t.Context(), mode, nil, func() error { prepared++; return nil }); err != nil {
+			t.Error(err)
+		}
+		if prepared != want {
+			t.Errorf("%s mode: prepared %d times, want %d", mode, prepared, want)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/proxier"
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/source"
+	"github.com/fairlead/fairlead/pkg/xtables"
 )
 
 // line is everything for one IP family.
@@ -80,7 +81,7 @@ func (l *line) proxierOptions(c *config.Settings, mode proxier.Mode, m *monitor)
 // postSyncHooks returns what runs after each successful sync.
 func (l *line) postSyncHooks(c *config.Settings, m *monitor) []proxier.Follower {
 	flows := conntrack.Options{Family: l.family, NodeAddress: l.nodeAddress, UnrepliedTCP: c.Conntrack.DeleteUnrepliedTCP, Observe: m.metrics.Flows(l.family)}
-	hooks := []proxier.Follower{conntrack.NewFlows(flows), newLateSysctls(c.Config), &loopbackRouting{}, l.health}
+	hooks := []proxier.Follower{conntrack.NewFlows(flows), newLateSysctls(c.Config), &loopbackRouting{variant: c.Variant}, l.health}
 	return append(hooks, takeOver(c, l.family, m.events.Node, func() string { return l.proxier.Mode() })...)
 }
 
@@ -161,8 +162,9 @@ func podsOfNode(c *config.Config, family service.Family) func(node.OwnNode) serv
 
 // loopbackRouting lets packets from 127.0.0.1 leave the node, once the rule is in place that drops packets to it from elsewhere.
 type loopbackRouting struct {
-	done   bool
-	logged bool
+	variant xtables.Variant
+	done    bool
+	logged  bool
 }
 
 // Synced implements proxier.Follower.
@@ -170,7 +172,7 @@ func (r *loopbackRouting) Synced(ctx context.Context, _, table *service.Table, _
 	if r.done || !table.NodePorts.Loopback {
 		return nil
 	}
-	if err := node.AllowLoopbackRouting(); err != nil {
+	if err := allowLoopback(ctx, r.variant); err != nil {
 		// Everything else works without it, and a read-only /proc/sys stays read-only for the life of this process.
 		if !r.logged {
 			r.logged = true

@@ -114,7 +114,8 @@ func Cleanup(ctx context.Context) error {
 			}
 		}
 	}
-	failures = append(failures, removeGuard(ctx))
+	failures = append(failures, forbidLoopback(ctx))
+	klog.FromContext(ctx).Info("Sysctls of connection tracking and IPVS, and net.ipv4.ip_forward, stay as they are: the values from before Fairlead are not known")
 	return errors.Join(failures...)
 }
 

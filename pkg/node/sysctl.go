@@ -25,9 +25,34 @@ func allowLoopbackRouting(root string) error {
 		return err
 	}
 	if err := os.WriteFile(file, []byte("1"), 0o644); err != nil {
-		return fmt.Errorf("node ports on 127.0.0.1: %w; set net.ipv4.conf.all.route_localnet=1 on the host or in a privileged init container, or turn these node ports off", err)
+		return loopbackRoutingError(err)
 	}
 	return nil
+}
+
+// CanAllowLoopbackRouting returns the error that AllowLoopbackRouting would return, without writing anything.
+func CanAllowLoopbackRouting() error { return canAllowLoopbackRouting("/") }
+
+func canAllowLoopbackRouting(root string) error {
+	file, err := os.OpenFile(filepath.Join(root, routeLocalnet), os.O_WRONLY, 0)
+	if err != nil {
+		return loopbackRoutingError(err)
+	}
+	return file.Close()
+}
+
+// ForbidLoopbackRouting is the opposite of AllowLoopbackRouting.
+func ForbidLoopbackRouting() error { return forbidLoopbackRouting("/") }
+
+func forbidLoopbackRouting(root string) error {
+	if err := os.WriteFile(filepath.Join(root, routeLocalnet), []byte("0"), 0o644); err != nil {
+		return fmt.Errorf("%w; set net.ipv4.conf.all.route_localnet=0 on the host", err)
+	}
+	return nil
+}
+
+func loopbackRoutingError(err error) error {
+	return fmt.Errorf("node ports on 127.0.0.1: %w; set net.ipv4.conf.all.route_localnet=1 on the host or in a privileged init container, or turn these node ports off", err)
 }
 
 // LoopbackRouting reports whether packets from 127.0.0.1 can leave the node.

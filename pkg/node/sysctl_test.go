@@ -125,3 +125,20 @@ func readOnly(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 }
+
+func TestForbidLoopbackRouting(t *testing.T) {
+	root := t.TempDir()
+	file := write(t, root, routeLocalnet, "1\n")
+	if err := canAllowLoopbackRouting(root); err != nil {
+		t.Error(err)
+	}
+	if err := forbidLoopbackRouting(root); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(file); string(got) != "0" {
+		t.Errorf("got %q", got)
+	}
+	if err := canAllowLoopbackRouting(t.TempDir()); err == nil || !strings.Contains(err.Error(), "net.ipv4.conf.all.route_localnet=1") {
+		t.Errorf("without the sysctl: %v", err)
+	}
+}
