@@ -219,34 +219,62 @@ func (b *Builder) claim() {
 		for _, other := range b.claims.set(name, svc.wanted, wanted) {
 			b.changed[other] = struct{}{}
 		}
+		b.noteSharers(svc.wanted)
+		b.noteSharers(wanted)
 		svc.wanted, svc.stale = wanted, false
+	}
+}
+
+// noteSharers marks the services that have something to say, or no longer, about ports that they share with others on the node's addresses.
+func (b *Builder) noteSharers(ports []*Port) {
+	for _, p := range ports {
+		for _, f := range p.Frontends {
+			for _, rival := range b.sharesNode(f, p.Name) {
+				b.changed[rival.service()] = struct{}{}
+			}
+		}
 	}
 }
 
 // rebuild compiles one service and says what changes in the Table. New problems are added to found.
 func (b *Builder) rebuild(name serviceName, found *[]Problem) []edit {
 	svc := b.services[name]
-	ports, problems := b.compile(svc)
-	if svc.spec != nil {
-		problems = append(problems, svc.spec.problems...)
-		for _, s := range svc.slices {
-			problems = append(problems, s.problems...)
-		}
-	}
-	for _, p := range problems {
-		if !slices.Contains(svc.problems, p) {
-			*found = append(*found, p)
-		}
-	}
+	ports, contested := b.compile(svc)
+	*found = append(*found, svc.tell(name, contested)...)
 	if svc.spec != nil && svc.spec.healthPort != 0 {
 		b.checks[name] = HealthCheck{Service: name, Port: svc.spec.healthPort, LocalEndpoints: readyHere(svc.slices)}
 	} else {
 		delete(b.checks, name)
 	}
 	edits := diff(svc.ports, ports)
-	svc.ports, svc.problems = ports, problems
+	svc.ports = ports
 	if svc.empty() {
 		delete(b.services, name)
 	}
 	return edits
+}
+
+// tell returns the problems that there are now and that have not been told.
+func (s *service) tell(name serviceName, contested contests) (untold []Problem) {
+	var all map[Problem]struct{}
+	note := func(list []Problem) {
+		for _, p := range list {
+			if all == nil {
+				all = map[Problem]struct{}{}
+			}
+			all[p] = struct{}{}
+			if _, told := s.problems[p]; !told {
+				untold = append(untold, p)
+			}
+		}
+	}
+	if s.spec != nil {
+		note(contested.problems(name))
+		note(s.spec.problems.all())
+		for _, slice := range s.slices {
+			note(slice.problems)
+		}
+	}
+	s.problems = all
+	return untold
 }

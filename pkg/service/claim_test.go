@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"net/netip"
 	"testing"
 
 	. "github.com/fairlead/fairlead/pkg/service"
@@ -44,5 +45,39 @@ func TestALoadBalancersAddressCannotBeTakenByAnExternalIP(t *testing.T) {
 	table, _, _ := b.Build()
 	if got, want := route(t, table, "198.51.100.1 > 203.0.113.5:443"), "forward 10.244.1.1:8443+m"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAnExternalIPThatCoversANodePortIsReported(t *testing.T) {
+	b := NewBuilder(Options{Family: IPv4, Pods: pods})
+	b.SetNode(OwnNode{Addresses: []netip.Addr{netip.MustParseAddr("172.30.0.11")}})
+	b.SetService(servicetest.Service("shop", "10.96.0.1", "80=30443"))
+	thief := func(ips ...string) {
+		b.SetService(withAddresses(servicetest.Service("thief", "10.96.0.2", "30443"), 1, ips))
+	}
+	both := []string{
+		"Service default/shop … node port 30443/tcp does not answer on an address of the node, which Service default/thief has as its external IP",
+		"Service default/thief … external IP 172.30.0.11:30443/tcp is an address of the node, and goes before the node port of Service default/shop there",
+	}
+	steps := []struct {
+		name string
+		do   func()
+		want []string
+	}{
+		{"a node port alone", func() {}, nil},
+		{"an external IP elsewhere", func() { thief("192.0.2.1") }, nil},
+		{"one that is the node's", func() { thief("172.30.0.11") }, both},
+		{"it goes", func() { thief() }, nil},
+		{"and comes back", func() { thief("172.30.0.11") }, both},
+		{"the node port goes", func() { b.SetService(servicetest.Service("shop", "10.96.0.1", "80")) }, nil},
+		{"the node port comes back", func() { b.SetService(servicetest.Service("shop", "10.96.0.1", "80=30443")) }, both},
+		{"the node gets another address", func() { b.SetNode(OwnNode{Addresses: []netip.Addr{netip.MustParseAddr("172.30.0.12")}}) }, nil},
+	}
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			step.do()
+			_, _, problems := b.Build()
+			checkProblems(t, problems, step.want)
+		})
 	}
 }

@@ -18,13 +18,10 @@ type foundEndpoint struct {
 // gather finds the endpoints of a service port in all slices. A pod that is being replaced may stand in two slices at once, and a
 // pod's address may go to a new pod before the old one has left its slice: of one address, the entry that is not terminating
 // counts, and of those the one that is ready.
-func gather(slicesByName map[string]*endpointSlice, name PortName, zone string, weights weights) found {
+func gather(slicesByName map[string]*endpointSlice, name PortName, zone string, weights *weights) found {
 	var all found
 	for _, s := range slicesByName {
-		for _, p := range s.ports {
-			if p.name != name.Port || p.protocol != name.Protocol {
-				continue
-			}
+		for _, p := range s.portsOf(name) {
 			all = slices.Grow(all, len(s.endpoints))
 			for i := range s.endpoints {
 				e := &s.endpoints[i]

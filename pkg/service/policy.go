@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +23,7 @@ func (s *spec) readPolicies(svc *corev1.Service) {
 	}
 	port, err := parsePort(svc.Spec.HealthCheckNodePort)
 	if err != nil {
-		s.problem("spec.healthCheckNodePort: "+err.Error(), "load balancers cannot ask for local endpoints; correct it in the Service")
+		s.problem("load balancers cannot ask for local endpoints; correct it in the Service", "spec.healthCheckNodePort: %v", err)
 		return
 	}
 	s.healthPort = port
@@ -47,8 +46,8 @@ func (s *spec) readAffinity(svc *corev1.Service) {
 	}
 	timeout := time.Duration(*config.ClientIP.TimeoutSeconds) * time.Second
 	if timeout <= 0 || timeout > longestAffinity {
-		s.problem(fmt.Sprintf("spec.sessionAffinityConfig: %d seconds is not between 1 and %d", *config.ClientIP.TimeoutSeconds, int(longestAffinity.Seconds())),
-			fmt.Sprintf("%d seconds hold instead; correct it in the Service", int(defaultAffinity.Seconds())))
+		s.problem(fmt.Sprintf("%d seconds hold instead; correct it in the Service", int(defaultAffinity.Seconds())),
+			"spec.sessionAffinityConfig: %d seconds is not between 1 and %d", *config.ClientIP.TimeoutSeconds, int(longestAffinity.Seconds()))
 		return
 	}
 	s.affinity = timeout
@@ -64,10 +63,10 @@ func (s *spec) readSourceRanges(svc *corev1.Service, family Family) {
 	s.clients = []netip.Prefix{}
 	everybody := false
 	for _, text := range svc.Spec.LoadBalancerSourceRanges {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		prefix, err := parseRange(text)
 		if err != nil {
-			s.problem(fmt.Sprintf("spec.loadBalancerSourceRanges: %q is not a range of addresses such as 192.0.2.0/24", text),
-				"nobody is admitted by it; correct it in the Service")
+			s.problem("nobody is admitted by it; correct it in the Service",
+				"spec.loadBalancerSourceRanges: %s is not a range of addresses such as 192.0.2.0/24", quoted(text))
 			continue
 		}
 		if FamilyOf(prefix.Addr()) != family {
@@ -78,7 +77,7 @@ func (s *spec) readSourceRanges(svc *corev1.Service, family Family) {
 			s.clients = nil
 			return
 		}
-		s.clients = append(s.clients, prefix.Masked())
+		s.clients = append(s.clients, prefix)
 	}
 	if everybody && len(s.clients) == 0 {
 		s.clients = nil

@@ -29,7 +29,7 @@ func ParseProtocol(p corev1.Protocol) (Protocol, error) {
 	case corev1.ProtocolSCTP:
 		return SCTP, nil
 	}
-	return 0, fmt.Errorf("protocol %q is none of TCP, UDP, SCTP", p)
+	return 0, fmt.Errorf("protocol %s is none of TCP, UDP, SCTP", quoted(p))
 }
 
 // String returns the lower-case name, as iptables spells it.

@@ -1,7 +1,7 @@
 package service
 
 import (
-	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -61,19 +61,19 @@ func firstAnnotation(svc *corev1.Service, keys ...string) annotation {
 	return annotation{}
 }
 
-// entries returns the parts between commas. Empty ones, as behind a comma at the end, mean nothing.
-func (a annotation) entries() []string {
-	var list []string
-	for entry := range strings.SplitSeq(a.value, ",") {
-		if entry = strings.TrimSpace(entry); entry != "" {
-			list = append(list, entry)
+// entries goes through the parts between commas. Empty ones, as behind a comma at the end, mean nothing.
+func (a annotation) entries() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for entry := range strings.SplitSeq(a.value, ",") {
+			if entry = strings.TrimSpace(entry); entry != "" && !yield(entry) {
+				return
+			}
 		}
 	}
-	return list
 }
 
 func (s *spec) annotationProblem(a annotation, mend, what string, args ...any) {
-	s.problem("annotation "+a.key+": "+fmt.Sprintf(what, args...), mend)
+	s.problem(mend, "annotation "+a.key+": "+what, args...)
 }
 
 // readScheduling reads how connections are to be spread. What hangs on a scheduler that nobody knows is not looked at: one
@@ -83,7 +83,7 @@ func (s *spec) readScheduling(svc *corev1.Service) {
 	at := slices.Index(Schedulers, chosen.value)
 	if at < 0 && chosen.value != "" {
 		s.annotationProblem(chosen, "the node's default holds instead; correct it in the Service",
-			"%q is not one of %s", chosen.value, strings.Join(Schedulers, ", "))
+			"%s is not one of %s", quoted(chosen.value), strings.Join(Schedulers, ", "))
 		s.readWeights(svc)
 		return
 	}
@@ -101,20 +101,21 @@ func (s *spec) readScheduling(svc *corev1.Service) {
 func (s *spec) readFlags(a annotation) {
 	const mend = "the flag is left out; correct it in the Service"
 	scheduler := s.scheduling.Scheduler
-	for _, flag := range a.entries() {
+	for flag := range a.entries() {
+		shown := quoted(flag)
 		switch {
 		case scheduler == "":
 			s.annotationProblem(a, "the flag is left out; name sh or mh in annotation "+AnnotationScheduler,
-				"%q stands without a scheduler that has such a flag", flag)
+				"%s stands without a scheduler that has such a flag", shown)
 		case !takesFlags(scheduler):
-			s.annotationProblem(a, mend, "%q is not a flag of scheduler %s, which has none", flag, scheduler)
+			s.annotationProblem(a, mend, "%s is not a flag of scheduler %s, which has none", shown, scheduler)
 		// The kernel numbers flags, and both ipvsadm and kube-router take the numbers.
 		case flag == scheduler+"-fallback" || flag == "flag-1":
 			s.scheduling.Fallback = true
 		case flag == scheduler+"-port" || flag == "flag-2":
 			s.scheduling.Ports = true
 		default:
-			s.annotationProblem(a, mend, "%q is not a flag of scheduler %s, which has %[2]s-fallback and %[2]s-port", flag, scheduler)
+			s.annotationProblem(a, mend, "%s is not a flag of scheduler %s, which has %[2]s-fallback and %[2]s-port", shown, scheduler)
 		}
 	}
 }

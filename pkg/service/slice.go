@@ -1,9 +1,12 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +16,7 @@ import (
 
 // endpointSlice is what the compiler needs of an EndpointSlice, without a pointer into it.
 type endpointSlice struct {
-	ports     []slicePort
+	ports     []slicePort // sorted
 	endpoints []sliceEndpoint
 	zones     [][]string // the different lists of zones that the endpoints' hints name
 	problems  []Problem
@@ -60,46 +63,63 @@ func sliceService(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool)
 // readSlice reads a slice of the given family. What it cannot use it leaves out and names in problems.
 func readSlice(slice *discoveryv1.EndpointSlice, family Family, node string) *endpointSlice {
 	s := &endpointSlice{}
-	object := fmt.Sprintf("EndpointSlice %s/%s", slice.Namespace, slice.Name)
+	found := problems{object: "EndpointSlice " + slice.Namespace + "/" + slice.Name}
 	for _, p := range slice.Ports {
 		if p.Port == nil {
 			continue // means "all ports", which a Service port cannot name
 		}
 		port, err := readSlicePort(p)
 		if err != nil {
-			s.problems = append(s.problems, Problem{object, err.Error(), "the port is left out; correct ports in the slice"})
+			found.add("the port is left out; correct ports in the slice", "%v", err)
 			continue
 		}
 		s.ports = append(s.ports, port)
 	}
+	slices.SortFunc(s.ports, slicePort.compare)
 	s.endpoints = make([]sliceEndpoint, 0, len(slice.Endpoints))
+	zones := zoneLists{}
 	for i := range slice.Endpoints {
 		e, err := readEndpoint(&slice.Endpoints[i], family, node)
 		if err != nil {
-			s.problems = append(s.problems, Problem{object, "endpoint " + err.Error(), "the endpoint is left out; correct its address in the slice"})
+			found.add("the endpoint is left out; correct its address in the slice", "endpoint %v", err)
 			continue
 		}
-		e.zoneHints = s.zoneHint(slice.Endpoints[i].Hints)
+		e.zoneHints = zones.number(slice.Endpoints[i].Hints)
 		s.endpoints = append(s.endpoints, e)
 	}
+	s.zones, s.problems = zones.lists, found.all()
 	return s
 }
 
-// zoneHint remembers which zones an endpoint is hinted for. Few lists differ in a slice, so an endpoint keeps a number only.
-func (s *endpointSlice) zoneHint(hints *discoveryv1.EndpointHints) uint16 {
+// zoneLists numbers the different lists of zones in the hints of a slice. Few lists differ, so an endpoint keeps a number only.
+type zoneLists struct {
+	lists   [][]string
+	numbers map[string]uint16 // one more than the index in lists
+}
+
+// number returns the number of the zones that an endpoint is hinted for; 0 if there are none. So it is for more lists than can be
+// counted: a slice in which some endpoints have no hints is served as if none had.
+func (z *zoneLists) number(hints *discoveryv1.EndpointHints) uint16 {
 	if hints == nil || len(hints.ForZones) == 0 {
 		return 0
 	}
 	zones := make([]string, len(hints.ForZones))
-	for i, z := range hints.ForZones {
-		zones[i] = z.Name
+	for i, zone := range hints.ForZones {
+		zones[i] = zone.Name
 	}
-	at := slices.IndexFunc(s.zones, func(known []string) bool { return slices.Equal(known, zones) })
-	if at < 0 {
-		at = len(s.zones)
-		s.zones = append(s.zones, zones)
+	key := strings.Join(zones, ",")
+	if number, known := z.numbers[key]; known {
+		return number
 	}
-	return uint16(at + 1)
+	if len(z.lists) == math.MaxUint16 {
+		return 0
+	}
+	if z.numbers == nil {
+		z.numbers = map[string]uint16{}
+	}
+	z.lists = append(z.lists, zones)
+	z.numbers[key] = uint16(len(z.lists))
+	return z.numbers[key]
 }
 
 // hintedFor reports whether an endpoint is hinted for a zone, if it has hints for zones at all.
@@ -112,6 +132,21 @@ func (s *endpointSlice) hintedFor(e *sliceEndpoint, zone string) hint {
 	default:
 		return forOthers
 	}
+}
+
+// portsOf returns the ports that a service port leads to.
+func (s *endpointSlice) portsOf(name PortName) []slicePort {
+	wanted := slicePort{name: name.Port, protocol: name.Protocol}
+	first, _ := slices.BinarySearchFunc(s.ports, wanted, slicePort.compare)
+	last := first
+	for last < len(s.ports) && s.ports[last].name == name.Port && s.ports[last].protocol == name.Protocol {
+		last++
+	}
+	return s.ports[first:last]
+}
+
+func (p slicePort) compare(o slicePort) int {
+	return cmp.Or(cmp.Compare(p.name, o.name), cmp.Compare(p.protocol, o.protocol), cmp.Compare(p.port, o.port))
 }
 
 func readSlicePort(p discoveryv1.EndpointPort) (slicePort, error) {

@@ -1,9 +1,10 @@
 package service
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,12 +25,12 @@ type spec struct {
 	affinity time.Duration
 	// scheduling and weights say how connections are spread, where the mode has a choice.
 	scheduling Scheduling
-	weights    weights
+	weights    *weights
 	// clients of load-balancer IPs; nil: everybody.
 	clients []netip.Prefix
 	// healthPort is where a load balancer asks for local endpoints; 0: nowhere.
 	healthPort uint16
-	problems   []Problem
+	problems   problems
 }
 
 type vip struct {
@@ -59,6 +60,7 @@ func readService(svc *corev1.Service, family Family) *spec {
 		return nil
 	}
 	s := &spec{name: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}}
+	s.problems.object = "Service " + s.name.String()
 	if !svc.CreationTimestamp.IsZero() {
 		s.created = svc.CreationTimestamp.UnixNano()
 	}
@@ -68,16 +70,18 @@ func readService(svc *corev1.Service, family Family) *spec {
 	}
 	s.addVIPs(ClusterIP, "spec.clusterIPs", clusterIPs, family)
 	if len(s.vips) == 0 {
-		if len(s.problems) > 0 {
+		if len(s.problems.list) > 0 {
 			return s
 		}
 		return nil // the Service is not of this family, and then its external addresses are not either
 	}
 	s.addVIPs(ExternalIP, "spec.externalIPs", svc.Spec.ExternalIPs, family)
 	s.addVIPs(LoadBalancerIP, "status.loadBalancer.ingress", ingressVIPs(svc), family)
+	s.vips = sortedVIPs(s.vips)
 	for i := range svc.Spec.Ports {
 		s.addPort(&svc.Spec.Ports[i])
 	}
+	s.ports = uniquePorts(s.ports)
 	s.readPolicies(svc)
 	s.readAffinity(svc)
 	s.readSourceRanges(svc, family)
@@ -99,8 +103,33 @@ func ingressVIPs(svc *corev1.Service) []string {
 	return ips
 }
 
-func (s *spec) problem(what, mend string) {
-	s.problems = append(s.problems, Problem{Object: "Service " + s.name.String(), What: what, Mend: mend})
+func (s *spec) problem(mend, what string, args ...any) { s.problems.add(mend, what, args...) }
+
+// sortedVIPs sorts by kind and address. An address that a Service names twice counts as what goes first among claims.
+func sortedVIPs(vips []vip) []vip {
+	slices.SortFunc(vips, func(x, y vip) int {
+		return cmp.Or(x.address.Compare(y.address), cmp.Compare(x.kind.rank(), y.kind.rank()))
+	})
+	vips = slices.CompactFunc(vips, func(x, y vip) bool { return x.address == y.address })
+	slices.SortFunc(vips, func(x, y vip) int { return cmp.Or(cmp.Compare(x.kind, y.kind), x.address.Compare(y.address)) })
+	return vips
+}
+
+// uniquePorts leaves the first port of each name and protocol: the API refuses a second one.
+func uniquePorts(ports []specPort) []specPort {
+	if len(ports) < 2 {
+		return ports
+	}
+	type key struct {
+		name     string
+		protocol Protocol
+	}
+	known := make(map[key]struct{}, len(ports))
+	return slices.DeleteFunc(ports, func(p specPort) bool {
+		_, again := known[key{p.name, p.protocol}]
+		known[key{p.name, p.protocol}] = struct{}{}
+		return again
+	})
 }
 
 func (s *spec) addVIPs(kind Kind, field string, texts []string, family Family) {
@@ -110,11 +139,11 @@ func (s *spec) addVIPs(kind Kind, field string, texts []string, family Family) {
 			continue
 		}
 		if err != nil && kind == ClusterIP && text == "" {
-			s.problem("has no cluster IP", "set spec.clusterIP: only an API server gives one by itself")
+			s.problem("set spec.clusterIP: only an API server gives one by itself", "has no cluster IP")
 			continue
 		}
 		if err != nil {
-			s.problem(field+": "+err.Error(), "the address is left out; correct it in the Service")
+			s.problem("the address is left out; correct it in the Service", "%s: %v", field, err)
 			continue
 		}
 		s.vips = append(s.vips, vip{kind, addr})
@@ -122,24 +151,24 @@ func (s *spec) addVIPs(kind Kind, field string, texts []string, family Family) {
 }
 
 func (s *spec) addPort(p *corev1.ServicePort) {
-	field := fmt.Sprintf("spec.ports %q", p.Name)
+	field := "spec.ports " + quoted(p.Name).String()
 	if p.Name == "" {
 		field = "spec.ports"
 	}
 	protocol, err := ParseProtocol(p.Protocol)
 	if err != nil {
-		s.problem(field+": "+err.Error(), "the port is left out; correct it in the Service")
+		s.problem("the port is left out; correct it in the Service", "%s: %v", field, err)
 		return
 	}
 	port, err := parsePort(p.Port)
 	if err != nil {
-		s.problem(field+": "+err.Error(), "the port is left out; correct it in the Service")
+		s.problem("the port is left out; correct it in the Service", "%s: %v", field, err)
 		return
 	}
 	read := specPort{name: p.Name, protocol: protocol, port: port}
 	if p.NodePort != 0 {
 		if read.nodePort, err = parsePort(p.NodePort); err != nil {
-			s.problem(field+": node "+err.Error(), "the node port is left out; correct it in the Service")
+			s.problem("the node port is left out; correct it in the Service", "%s: node %v", field, err)
 		}
 	}
 	s.ports = append(s.ports, read)

@@ -371,7 +371,7 @@ func TestTwoClaimsOnOneAddress(t *testing.T) {
 		{"the first one has it", func() { add(b, endpoints...); b.SetService(claimant("b", "10.96.0.2", young, "192.0.2.1")) },
 			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.2:8080+m", 0},
 		{"an older one takes it, whenever it is seen", func() { b.SetService(claimant("a", "10.96.0.1", old, "192.0.2.1")) },
-			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.1:8080+m", 1},
+			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.1:8080+m", 2},
 		{"the loser keeps its other addresses", func() {}, "10.244.9.9 > 10.96.0.2:80", "forward 10.244.1.2:8080", 0},
 		{"it falls back when the older one goes", func() { b.DeleteService("default", "a") },
 			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.2:8080+m", 0},
@@ -381,9 +381,9 @@ func TestTwoClaimsOnOneAddress(t *testing.T) {
 			b.DeleteService("default", "c")
 		}, "192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.2:8080+m", 0},
 		{"and then the older one is back", func() { b.SetService(claimant("a", "10.96.0.1", old, "192.0.2.1")) },
-			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.1:8080+m", 1},
+			"192.0.2.9 > 192.0.2.1:80", "forward 10.244.1.1:8080+m", 2},
 		{"a cluster IP is not taken by an older Service's external IP", func() { b.SetService(claimant("a", "10.96.0.1", old, "10.96.0.2")) },
-			"10.244.9.9 > 10.96.0.2:80", "forward 10.244.1.2:8080", 1},
+			"10.244.9.9 > 10.96.0.2:80", "forward 10.244.1.2:8080", 2},
 	}
 	for _, step := range steps {
 		step.do()
