@@ -63,7 +63,7 @@ func TestTheExampleForwardsUntilASignal(t *testing.T) {
 func serves(pid int) bool {
 	for _, program := range []string{"iptables-nft-save", "ip6tables-nft-save"} {
 		out, err := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), program, "-t", "nat").Output()
-		if err != nil || !bytes.Contains(out, []byte("FL-S-my-service")) {
+		if err != nil || !bytes.Contains(out, []byte("FL-S-my-ser")) {
 			return false
 		}
 	}

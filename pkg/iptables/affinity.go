@@ -13,7 +13,7 @@ import (
 // module was loaded with another ip_list_tot.
 
 func affinityChain(name service.PortName, e service.Endpoint) string {
-	return prefixAffinity + hash(name.String(), hashLength) + "-" + hash(e.Address.String(), hashLength)
+	return portChain(prefixAffinity, name, e.Address.String())
 }
 
 // list names a chain's list of clients by address, spelled as iptables-save does.
@@ -25,15 +25,24 @@ func list(chain string, e service.Endpoint) string {
 	return "--name " + chain + " --mask " + mask + " --rsource"
 }
 
-// affinityChains renders the chains of a port's endpoints. A port's endpoints of this node are among all of its endpoints, or they
-// are further ones.
+func affinityIdentity(name service.PortName, e service.Endpoint) string {
+	return identity(name, e.Address.String())
+}
+
+// stickyEndpoints are the endpoints that clients stay with, each once. A port's endpoints of this node are among all of its endpoints, or
+// they are further ones.
+func stickyEndpoints(p *service.Port) []service.Endpoint {
+	endpoints := slices.Concat(p.Endpoints, p.Local)
+	slices.SortFunc(endpoints, func(x, y service.Endpoint) int { return x.Address.Compare(y.Address) })
+	return slices.CompactFunc(endpoints, func(x, y service.Endpoint) bool { return x.Address == y.Address })
+}
+
+// affinityChains renders the chains of a port's endpoints.
 func affinityChains(p *service.Port) []xtables.Chain {
 	if p.Affinity == 0 {
 		return nil
 	}
-	endpoints := slices.Concat(p.Endpoints, p.Local)
-	slices.SortFunc(endpoints, func(x, y service.Endpoint) int { return x.Address.Compare(y.Address) })
-	endpoints = slices.CompactFunc(endpoints, func(x, y service.Endpoint) bool { return x.Address == y.Address })
+	endpoints := stickyEndpoints(p)
 	chains := make([]xtables.Chain, 0, len(endpoints))
 	for _, e := range endpoints {
 		w := xtables.NewChain(affinityChain(p.Name, e))

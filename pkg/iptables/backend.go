@@ -29,8 +29,11 @@ type Backend struct {
 	rules  *xtables.Ruleset
 	layout layout
 
-	// What the last Sync wrote. table is nil where that is not known, and then the kernel has to be read first.
+	// What the last Sync wrote, without the service ports that it left out. table is nil where that is not known, and then the kernel
+	// has to be read first.
 	table     *service.Table
+	left      service.Unwritten
+	claims    claims
 	refused   []refusal
 	neighbors service.Neighbors
 	// The chains of the nat table that belong to no service port.
@@ -53,22 +56,31 @@ func newBackend(options Options, open xtables.Opener) *Backend {
 
 // Sync makes the rules say what table says. dirty names the service ports that may differ from the last successful Sync;
 // with nil, and after an error, the kernel is read first and everything that differs is written. After an error every
-// service port is served by its old rules or by its new ones.
+// service port is served by its old rules or by its new ones. A service.Unwritten names service ports that were left out of a Sync that
+// went well otherwise.
 func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	var err error
 	if b.layout.randomPort, err = b.rules.RandomFully(ctx); err != nil {
 		return err
 	}
-	if dirty == nil || b.table == nil || !table.SameNode(b.table) {
-		err = b.syncAll(ctx, table)
-	} else {
+	if dirty != nil && b.table != nil && table.SameNode(b.table) {
+		dirty = withLeft(dirty, b.left)
+		b.left = b.claims.reclaim(b.table, table, dirty)
+		table = withoutPorts(table, b.left)
 		err = b.syncPorts(ctx, table, dirty)
+	} else {
+		b.claims, b.left = claimAll(table)
+		table = withoutPorts(table, b.left)
+		err = b.syncAll(ctx, table)
 	}
 	if err != nil {
 		b.table = nil
 		return err
 	}
 	b.table = table
+	if len(b.left) > 0 {
+		return b.left
+	}
 	return nil
 }
 

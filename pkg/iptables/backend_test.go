@@ -263,7 +263,9 @@ func TestAnErrorSaysWhatTheKernelSaid(t *testing.T) {
 func TestOnlyOurChainsAreOurs(t *testing.T) {
 	for name, want := range map[string]bool{
 		chainServices: true, portChain(prefixService, service.PortName{Name: "a-b.c", Namespace: "x"}): true, "FL-C-0a60000a": true,
-		"FL-G-ABCDEFGHIJK-0f": true, "FL-OATING": false, "FLV-SERVICES": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
+		"FL-G-ABCDEFGHIJK-0f": true, "FL-G-ABCDEFGHIJKLMNOP-s0f": true, "FL-A-ABCDEFGHIJK-ABCDEFGHIJK": true,
+		groupPrefix(prefixLocal, service.PortName{Name: "a"}) + "0": true, "FL-C-ABCDEFGHIJKLMNOP": true, "FL-C-ABCDEFGHIJKLMNOPABCDEFG": true,
+		"FL-S-web-AAAAAAAAAAA": true, "FL-S-web-AAAAAAAAAAAAA": false, "FL-OATING": false, "FLV-SERVICES": false, "FL-S-": false, "KUBE-SERVICES": false, "FL-SERVICES-OF-MINE": false, "": false,
 	} {
 		if got := ours.MatchString(name); got != want {
 			t.Errorf("%q: ours %t, want %t", name, got, want)

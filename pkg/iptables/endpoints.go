@@ -53,7 +53,7 @@ func (l layout) pool(kind string, p *service.Port, endpoints []service.Endpoint)
 		return nil
 	}
 	name := portChain(kind, p.Name)
-	c := choice{port: p, group: prefixGroup + hash(name, hashLength) + "-"}
+	c := choice{port: p, group: groupPrefix(kind, p.Name)}
 	w := xtables.NewChain(name)
 	l.count(w, p)
 	if p.Affinity > 0 {

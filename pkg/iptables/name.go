@@ -43,19 +43,20 @@ const (
 	prefixHealthTree   = "FL-P-"
 )
 
-// ours matches the names of the chains that this package makes, and hopefully nobody else: what it matches may be deleted.
+// ours matches the names of the chains that this package makes, and those that older versions made, with shorter hashes: what it matches may
+// be deleted.
 var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
-	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFK]-.*-[A-Z2-7]{11}|A-[A-Z2-7]{11}-[A-Z2-7]{11}|G-[A-Z2-7]{11}-[0-9a-f]+|` +
-	`[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}))$`)
+	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFKA]-.*-([A-Z2-7]{11}|[A-Z2-7]{16})|` +
+	`G-([A-Z2-7]{11}-|[A-Z2-7]{16}-[sl])[0-9a-f]+|[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}|[A-Z2-7]{23}))$`)
 
-// hashLength is how long the hash is that tells service ports apart in chain names. 55 bits: among 50,000 ports two are the same
-// with a chance of one in thirty million.
-const hashLength = 11
+// hashLength is how many characters of hash tell service ports apart in chain names: 80 bits, as in kube-proxy. Whoever names Services and
+// their ports can search for two names with the same hash, which takes 2^40 attempts; see claims for what happens then.
+const hashLength = 16
 
 // portChain names a chain of a service port. It is the same after every restart, and begins with the Service's name, so that a
 // listing can be read and searched. what tells chains of one kind and port apart.
 func portChain(prefix string, name service.PortName, what ...string) string {
-	id := hash(strings.Join(append([]string{name.String()}, what...), " "), hashLength)
+	id := identity(name, what...)
 	room := xtables.MaxChainName - len(prefix) - len("-") - len(id)
 	readable := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
@@ -65,6 +66,20 @@ func portChain(prefix string, name service.PortName, what ...string) string {
 	}, name.Name)
 	return prefix + readable[:min(room, len(readable))] + "-" + id
 }
+
+// groupPrefix begins the names of the chains below a pool of endpoints of the given kind.
+func groupPrefix(kind string, name service.PortName) string {
+	letter := strings.ToLower(strings.Trim(strings.TrimPrefix(kind, prefixAll), "-"))
+	return prefixGroup + identity(name) + "-" + letter
+}
+
+// identity is what tells the chains of a service port, or those of it that are about one thing, from all others.
+func identity(name service.PortName, what ...string) string {
+	return identityHash(strings.Join(append([]string{name.String()}, what...), " "))
+}
+
+// identityHash is a variable for tests, which need names that collide.
+var identityHash = func(text string) string { return hash(text, hashLength) }
 
 func hash(text string, length int) string {
 	sum := sha256.Sum256([]byte(text))

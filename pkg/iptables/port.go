@@ -79,6 +79,10 @@ func firewallName(p *service.Port, f service.Frontend) string {
 	return portChain(prefixFirewall, p.Name, f.Address.Addr().String())
 }
 
+func firewallIdentity(p *service.Port, f service.Frontend) string {
+	return identity(p.Name, f.Address.Addr().String())
+}
+
 // natAction is what the nat table does with a packet for a frontend.
 func natAction(p *service.Port, f service.Frontend) string {
 	switch {

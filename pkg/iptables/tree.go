@@ -107,5 +107,5 @@ func (t tree) chainName(prefix key) string {
 	if len(t.prefix)+len(prefix) <= xtables.MaxChainName {
 		return t.prefix + prefix.text()
 	}
-	return t.prefix + hash(string(prefix), 16)
+	return t.prefix + hash(string(prefix), xtables.MaxChainName-len(t.prefix))
 }
