@@ -7,8 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-
-	"k8s.io/klog/v2"
 )
 
 // change is what is to be done at some keys.
@@ -68,8 +66,8 @@ func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
 		if is := c.is[k]; is != nil {
 			b.claimAlias(ctx, k, is)
 		}
-		if _, asked := b.frontends.virtual[k]; asked && isAlias(k) {
-			b.once(ctx, fmt.Sprintf("Nobody is served at %s, as it is in the range that is for aliases; give the Service another address", k), "range", aliasRange(b.options.Family))
+		if at, asked := b.frontends.virtual[k]; asked && isAlias(k) {
+			b.tell(ctx, at.port.Name.Service(), "AddressReserved", fmt.Sprintf("%s is not served: IPVS mode uses the addresses of %s itself; give the Service another address", k, aliasRange(b.options.Family)))
 		}
 	}
 	return c
@@ -81,9 +79,15 @@ func (b *Backend) claimAlias(ctx context.Context, k key, w *wish) {
 		delete(b.withoutAlias, k)
 		return
 	}
-	b.once(ctx, fmt.Sprintf("Pods reach %s as everybody else does: its alias %s is another address's", k, alias(k)))
+	b.tellOfAlias(ctx, k, w)
 	b.withoutAlias[k] = struct{}{}
 	w.inside = nil
+}
+
+// tellOfAlias tells the owner of a frontend that another one has its alias.
+func (b *Backend) tellOfAlias(ctx context.Context, k key, w *wish) {
+	b.tell(ctx, w.port.Name.Service(), "AliasTaken", fmt.Sprintf("internal clients of %s get the same endpoints as external ones, although its traffic policy says otherwise: IPVS mode has one second virtual server for it and for %s (%s), which is older or has the better right to its address; give the Service another address",
+		k, b.aliases[alias(k)], alias(k)))
 }
 
 // releaseAlias gives up the alias of a frontend that has no use for it any more, and notes those that wait for it.
@@ -324,26 +328,7 @@ func (b *Backend) settle(c *change) map[key]struct{} {
 		}
 		b.settleAt(k, c.is[k], nil)
 		b.releaseAlias(k, c.is[k], waiting)
-		if was := c.was[k]; was != nil && c.is[k] == nil {
-			delete(b.told, was.port.Name.Service())
-		}
 	}
 	b.removeRoutes(c)
 	return waiting
-}
-
-// tell says to the owner of a Service what is wrong, once as long as there is the Service.
-func (b *Backend) tell(ctx context.Context, w *wish, reason, message string) {
-	name := w.port.Name.Service()
-	if _, told := b.told[name][message]; told {
-		return
-	}
-	if b.told[name] == nil {
-		b.told[name] = map[string]struct{}{}
-	}
-	b.told[name][message] = struct{}{}
-	klog.FromContext(ctx).Info("Cannot serve a Service as it asks", "service", name, "problem", message)
-	if b.options.Events != nil {
-		b.options.Events(name, reason, message)
-	}
 }

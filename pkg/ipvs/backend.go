@@ -96,10 +96,10 @@ type Backend struct {
 	absent   map[string]struct{} // schedulers that the kernel does not have
 	declined map[key]declined    // schedulers that it does not give a virtual server
 
-	said   map[string]struct{}                          // what has been logged, and need not be said again
-	told   map[types.NamespacedName]map[string]struct{} // what the owners of Services have been told
-	round  []check                                      // what the current round of Verify has left to do
-	credit time.Duration                                // how long Verify may look at it
+	said    map[string]struct{} // what has been logged, and need not be said again; messages without any names of the cluster's
+	notices notices
+	round   []check       // what the current round of Verify has left to do
+	credit  time.Duration // how long Verify may look at it
 
 	traffic traffic
 }
@@ -141,7 +141,7 @@ func newKernel(o Options) kernel {
 }
 
 func newBackend(options Options, k kernel) *Backend {
-	return &Backend{options: options, kernel: k, traffic: traffic{off: !options.Counters}, absent: map[string]struct{}{}, said: map[string]struct{}{}, told: map[types.NamespacedName]map[string]struct{}{}}
+	return &Backend{options: options, kernel: k, traffic: traffic{off: !options.Counters}, absent: map[string]struct{}{}, said: map[string]struct{}{}, notices: notices{}}
 }
 
 // Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,

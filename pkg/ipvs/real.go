@@ -49,7 +49,7 @@ func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []servi
 	for _, e := range shuffled(fresh) {
 		err := b.addReal(h, realServer{address: e.Address, weight: weight(e)})
 		if errors.Is(err, errRefused) {
-			b.tell(ctx, w, "EndpointRefused", fmt.Sprintf("the kernel does not take %s for an endpoint; correct it, the others are served", e.Address))
+			b.tell(ctx, w.port.Name.Service(), "EndpointRefused", fmt.Sprintf("the kernel does not take %s for an endpoint; correct it, the others are served", e.Address))
 			continue
 		}
 		if err != nil {

@@ -58,11 +58,11 @@ func (b *Backend) tellOfScheduler(ctx context.Context, w *wish, scheduler string
 	}
 	switch {
 	case b.missing(asked):
-		b.tell(ctx, w, "SchedulerMissing", fmt.Sprintf("the node's kernel has no IPVS scheduler %s, and %s is used instead; load the kernel module ip_vs_%s on the node", asked, scheduler, asked))
+		b.tell(ctx, w.port.Name.Service(), "SchedulerMissing", fmt.Sprintf("the node's kernel has no IPVS scheduler %s, and %s is used instead; load the kernel module ip_vs_%s on the node", asked, scheduler, asked))
 	case asked != scheduler && asked == "mh":
-		b.tell(ctx, w, "SchedulerRefused", fmt.Sprintf("the IPVS scheduler mh is not for more than %d endpoints, and %s is used instead; choose another one by the annotation %s", mostForMH, scheduler, service.AnnotationScheduler))
+		b.tell(ctx, w.port.Name.Service(), "SchedulerRefused", fmt.Sprintf("the IPVS scheduler mh is not for more than %d endpoints, and %s is used instead; choose another one by the annotation %s", mostForMH, scheduler, service.AnnotationScheduler))
 	case asked != scheduler:
-		b.tell(ctx, w, "SchedulerRefused", fmt.Sprintf("the node's kernel refuses the IPVS scheduler %s, and %s is used instead; choose another one by the annotation %s", asked, scheduler, service.AnnotationScheduler))
+		b.tell(ctx, w.port.Name.Service(), "SchedulerRefused", fmt.Sprintf("the node's kernel refuses the IPVS scheduler %s, and %s is used instead; choose another one by the annotation %s", asked, scheduler, service.AnnotationScheduler))
 	}
 }
 

@@ -22,6 +22,7 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 		b.once(ctx, "Could not set what IPVS needs of the kernel; going on without", "reason", err.Error())
 	}
 	b.forget(table)
+	b.notices.forget(table, set(slices.Collect(maps.Keys(b.notices))))
 	keys := b.frontends.change(nil, table.Ports)
 	if err := b.read(keys); err != nil {
 		return err
@@ -59,6 +60,7 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last written.
 func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty service.PortSet) error {
+	b.notices.forget(table, servicesOf(dirty))
 	was, is := ports(b.table, dirty), ports(table, dirty)
 	pods, others := b.neighbors.Change(was, is)
 	if err := b.pair(pods, others); err != nil {
@@ -125,17 +127,6 @@ func (b *Backend) open(table *service.Table) error {
 		}
 	}
 	return broken
-}
-
-// ports are those of the named service ports that are there.
-func ports(table *service.Table, names service.PortSet) []*service.Port {
-	var list []*service.Port
-	for name := range names {
-		if p := table.Port(name); p != nil {
-			list = append(list, p)
-		}
-	}
-	return list
 }
 
 // forget drops all that is known of the kernel.
