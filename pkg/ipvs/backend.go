@@ -87,6 +87,8 @@ type Backend struct {
 	// unpaired are the pods that the kernel does not let reach themselves, unopened the Services on whose health load balancers cannot ask.
 	unpaired map[netip.Addr]error
 	unopened map[types.NamespacedName]error
+	// leftOut are the ports that are not served, as their Service would need too many set entries.
+	leftOut map[types.NamespacedName]service.PortSet
 	// strayRoutes and strayPairs are those that the kernel does not give up.
 	strayRoutes, strayPairs map[netip.Addr]struct{}
 	users                   map[netip.Addr]int // how many virtual servers need a route

@@ -183,7 +183,7 @@ func (b *Backend) unwritten(table *service.Table) error {
 		}
 	}
 	if len(b.unpaired)+len(b.unopened) > 0 {
-		for _, p := range table.Ports {
+		for _, p := range b.within(table.Ports) {
 			if err := b.besideAll(p); err != nil {
 				note(p.Name, err)
 			}

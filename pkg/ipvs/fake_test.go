@@ -8,8 +8,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/pkg/service"
@@ -36,6 +38,7 @@ type fake struct {
 	// often it has refused one.
 	declining map[string]int
 	declined  int
+	capacity  int           // how many entries a set takes; 0: any number
 	noIPVS    error         // what probe says
 	readOnly  error         // what tune says
 	clock     time.Time     // what now says
@@ -349,6 +352,9 @@ func (f fakeSets) each(s ipset, sign string, entries []entry, do func(*fakeSet, 
 		for _, e := range entries {
 			if err := f.accepts(s, e); err != nil {
 				return err
+			}
+			if _, there := held.entries[e]; sign == "+" && !there && f.capacity > 0 && len(held.entries) >= f.capacity {
+				return setError("add to ipset", s.name, syscall.Errno(nl.IPSET_ERR_TYPE_SPECIFIC))
 			}
 			line := fmt.Sprintf("set %s %s %s", s.name, sign, e)
 			if f.refuse != nil && f.refuse(line) {

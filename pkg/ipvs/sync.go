@@ -23,7 +23,11 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	}
 	b.forget(table)
 	b.notices.forget(table, set(slices.Collect(maps.Keys(b.notices))))
-	keys := b.frontends.change(nil, table.Ports)
+	leftOut, _ := b.limit(ctx, table, allServices(table))
+	b.leftOut = map[types.NamespacedName]service.PortSet{}
+	b.takeLimit(leftOut)
+	served := b.within(table.Ports)
+	keys := b.frontends.change(nil, served)
 	if err := b.read(keys); err != nil {
 		return err
 	}
@@ -45,7 +49,7 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.kernel.routes.AddRule(); err != nil {
 		return err
 	}
-	pods, _ := b.neighbors.Change(nil, table.Ports)
+	pods, _ := b.neighbors.Change(nil, served)
 	if err := b.pair(pods, nil); err != nil {
 		return err
 	}
@@ -61,7 +65,11 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last written.
 func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	b.notices.forget(table, servicesOf(dirty))
-	was, is := ports(b.table, dirty), ports(table, dirty)
+	leftOut, changed := b.limit(ctx, table, servicesOf(dirty))
+	dirty = joined(dirty, changed)
+	was := b.within(ports(b.table, dirty))
+	b.takeLimit(leftOut)
+	is := b.within(ports(table, dirty))
 	pods, others := b.neighbors.Change(was, is)
 	if err := b.pair(pods, others); err != nil {
 		return err
