@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/service/servicetest"
 )
@@ -39,8 +41,10 @@ func twins(s *stage) (one, other string) {
 	return "192.0.2.1", "208.0.2.1"
 }
 
+// externalLocal makes a Service with an external IP, web before api.
 func (s *stage) externalLocal(name, ip string) {
 	svc := s.plain(name, "80")
+	svc.CreationTimestamp = metav1.Unix(map[string]int64{"web": 1, "api": 2}[name], 0)
 	svc.Spec.ExternalIPs = []string{ip}
 	externalLocal(svc)
 	s.builder.SetService(svc)

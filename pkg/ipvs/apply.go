@@ -60,49 +60,19 @@ func (b *Backend) write(ctx context.Context, touched map[key]struct{}, all bool)
 
 // plan finds out what is wanted.
 func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
-	c := &change{keys: slices.SortedFunc(maps.Keys(touched), compareKeys), was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}}
-	for _, k := range c.keys {
-		c.was[k], c.is[k] = b.wishes[k], b.frontends.at(k)
-		if is := c.is[k]; is != nil {
-			b.claimAlias(ctx, k, is)
-		}
+	c := &change{was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}}
+	for k := range touched {
+		c.is[k] = b.frontends.at(k)
 		if at, asked := b.frontends.virtual[k]; asked && isAlias(k) {
 			b.tell(ctx, at.port.Name.Service(), "AddressReserved", fmt.Sprintf("%s is not served: IPVS mode uses the addresses of %s itself; give the Service another address", k, aliasRange(b.options.Family)))
 		}
 	}
+	b.assignAliases(ctx, c.is)
+	c.keys = slices.SortedFunc(maps.Keys(c.is), compareKeys)
+	for _, k := range c.keys {
+		c.was[k] = b.wishes[k]
+	}
 	return c
-}
-
-// claimAlias gives a frontend that needs one its alias. Where another has it, pods are treated as everybody else until that one goes.
-func (b *Backend) claimAlias(ctx context.Context, k key, w *wish) {
-	if len(w.inside) == 0 || b.aliases.claim(k) {
-		delete(b.withoutAlias, k)
-		return
-	}
-	b.tellOfAlias(ctx, k, w)
-	b.withoutAlias[k] = struct{}{}
-	w.inside = nil
-}
-
-// tellOfAlias tells the owner of a frontend that another one has its alias.
-func (b *Backend) tellOfAlias(ctx context.Context, k key, w *wish) {
-	b.tell(ctx, w.port.Name.Service(), "AliasTaken", fmt.Sprintf("internal clients of %s get the same endpoints as external ones, although its traffic policy says otherwise: IPVS mode has one second virtual server for it and for %s (%s), which is older or has the better right to its address; give the Service another address",
-		k, b.aliases[alias(k)], alias(k)))
-}
-
-// releaseAlias gives up the alias of a frontend that has no use for it any more, and notes those that wait for it.
-func (b *Backend) releaseAlias(k key, w *wish, waiting map[key]struct{}) {
-	if w == nil {
-		delete(b.withoutAlias, k)
-	}
-	if w != nil && len(w.inside) > 0 || !b.aliases.release(k) {
-		return
-	}
-	for other := range b.withoutAlias {
-		if other != k && alias(other) == alias(k) {
-			waiting[other] = struct{}{}
-		}
-	}
 }
 
 func compareKeys(x, y key) int {
