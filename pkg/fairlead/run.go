@@ -28,7 +28,11 @@ func Run(ctx context.Context, c *config.Config, list ...Option) error {
 		return err
 	}
 	logger := klog.FromContext(ctx)
-	m := newMonitor(c, node.Families())
+	families := node.ServedFamilies()
+	if len(families) < len(node.Families()) {
+		logger.Info("IPv6 is disabled on this node, serving IPv4 only", "sysctl", "net.ipv6.conf.all.disable_ipv6", "action", "restart Fairlead after IPv6 is enabled")
+	}
+	m := newMonitor(c, families)
 	m.flags = o.flags
 	src, err := newSource(logger, c, name, m)
 	if err != nil {
