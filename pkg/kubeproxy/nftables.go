@@ -25,9 +25,22 @@ func nftFamily(f service.Family) uint8 {
 
 // tableStands reports whether kube-proxy's table is there.
 func tableStands(family service.Family) (bool, error) {
-	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_ACK)
+	return objectStands(family, unix.NFT_MSG_GETTABLE, "table "+tableName, nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(tableName)))
+}
+
+// chainStands reports whether a chain of the nft variant of iptables is there. It reads no rules.
+func chainStands(family service.Family, table, chain string) (bool, error) {
+	return objectStands(family, unix.NFT_MSG_GETCHAIN, "chain "+table+" "+chain,
+		nl.NewRtAttr(unix.NFTA_CHAIN_TABLE, nl.ZeroTerminated(table)), nl.NewRtAttr(unix.NFTA_CHAIN_NAME, nl.ZeroTerminated(chain)))
+}
+
+// objectStands asks for one object of nftables.
+func objectStands(family service.Family, get int, what string, attributes ...*nl.RtAttr) (bool, error) {
+	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|get, unix.NLM_F_ACK)
 	request.AddData(&nl.Nfgenmsg{NfgenFamily: nftFamily(family), Version: nl.NFNETLINK_V0})
-	request.AddData(nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(tableName)))
+	for _, a := range attributes {
+		request.AddData(a)
+	}
 	_, err := request.Execute(unix.NETLINK_NETFILTER, 0)
 	switch {
 	case err == nil:
@@ -35,7 +48,7 @@ func tableStands(family service.Family) (bool, error) {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
 		return false, nil // or a kernel without nftables
 	}
-	return false, fmt.Errorf("look for the nftables table %s: %w", tableName, err)
+	return false, fmt.Errorf("look for the nftables %s: %w", what, err)
 }
 
 // removeTable deletes kube-proxy's table with all that is in it, at once.

@@ -20,7 +20,7 @@ import (
 )
 
 // inNamespace moves the test to a network namespace of its own, which goes with the test's thread.
-func inNamespace(t *testing.T) {
+func inNamespace(t testing.TB) {
 	t.Helper()
 	t.Setenv("XTABLES_LOCKFILE", filepath.Join(t.TempDir(), "xtables.lock"))
 	runtime.LockOSThread()

@@ -43,7 +43,7 @@ func TestVirtualServersOfFairleadAreNotKubeProxys(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, inIPVSMode = range []bool{false, true} {
-				b.served = takeOver.served()
+				b.served = takeOver.served
 				if got, want := b.owns(test.protocol, test.at), !inIPVSMode || !test.served; got != want {
 					t.Errorf("Fairlead in IPVS mode: %v; kube-proxy's: %v, want %v", inIPVSMode, got, want)
 				}

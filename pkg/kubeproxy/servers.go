@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/fairlead/fairlead/pkg/ipvs"
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -42,8 +44,12 @@ func readBalancer(family service.Family, excluded []netip.Prefix, served Served)
 		return nil, err
 	}
 	b := &balancer{family: family, others: ipvs.NewOthers(family), virtual: union(here, moved), ports: ports, excluded: excluded, served: served}
+	stands, err := deviceStands(link, family, here)
+	if err != nil {
+		return nil, err
+	}
 	// A route for an address in an excluded range may be there for good.
-	if link == nil && !slices.ContainsFunc(moved, b.removable) && len(ports[service.TCP])+len(ports[service.UDP])+len(ports[service.SCTP]) == 0 {
+	if !stands && !slices.ContainsFunc(moved, b.removable) && len(ports[service.TCP])+len(ports[service.UDP])+len(ports[service.SCTP]) == 0 {
 		return nil, nil
 	}
 	own, err := ownAddresses(family)
@@ -52,6 +58,19 @@ func readBalancer(family service.Family, excluded []netip.Prefix, served Served)
 	}
 	b.own = union(own)
 	return b, nil
+}
+
+// deviceStands reports whether the device is there, and not for the other family's addresses alone, which has a TakeOver of its own.
+func deviceStands(link netlink.Link, family service.Family, here []netip.Addr) (bool, error) {
+	if link == nil || len(here) > 0 {
+		return link != nil, nil
+	}
+	other := service.IPv4
+	if family == service.IPv4 {
+		other = service.IPv6
+	}
+	left, err := addresses(link, other)
+	return len(left) == 0, err
 }
 
 func union(lists ...[]netip.Addr) map[netip.Addr]bool {
