@@ -135,6 +135,7 @@ func (b *balancer) drain() (left int, err error) {
 	var failed []error
 	for _, s := range list {
 		switch {
+		case !b.owns(s.Protocol, s.Address): // Fairlead has it by now, though its mark may have been taken off again
 		case s.Serving:
 			failed = append(failed, b.others.Quiesce(s))
 			left, busy[s.Address.Addr()] = left+1, true // counted anew the next time, as one may have come meanwhile
