@@ -63,6 +63,12 @@ func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
 	c := &change{was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}}
 	for k := range touched {
 		c.is[k] = b.frontends.at(k)
+		if c.is[k] == nil {
+			var err error
+			if c.is[k], err = b.deleted(k); err != nil {
+				c.failed(k, err)
+			}
+		}
 		if at, asked := b.frontends.virtual[k]; asked && isAlias(k) {
 			b.tell(ctx, at.port.Name.Service(), "AddressReserved", fmt.Sprintf("%s is not served: IPVS mode uses the addresses of %s itself; give the Service another address", k, aliasRange(b.options.Family)))
 		}
@@ -296,8 +302,13 @@ func (b *Backend) settle(c *change) map[key]struct{} {
 			b.settleAt(k, c.was[k], b.failureAt(c, k))
 			continue
 		}
-		b.settleAt(k, c.is[k], nil)
-		b.releaseAlias(k, c.is[k], waiting)
+		is := c.is[k]
+		b.settleDeleted(k, is)
+		if _, refused := b.refusing[k]; is != nil && is.deleted && !is.lingers && !refused {
+			is = nil
+		}
+		b.settleAt(k, is, nil)
+		b.releaseAlias(k, is, waiting)
 	}
 	b.removeRoutes(c)
 	return waiting

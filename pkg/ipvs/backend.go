@@ -94,6 +94,10 @@ type Backend struct {
 	users                   map[netip.Addr]int // how many virtual servers need a route
 	// draining has the deadline of each real server that is kept for its standing connections.
 	draining map[key]map[netip.AddrPort]time.Time
+	// refusing says until when clients of a deleted frontend are refused, whose connections were cut.
+	refusing map[key]time.Time
+	// lastWishes are those of before the kernel was read, while all is written again.
+	lastWishes map[key]*wish
 
 	absent   map[string]struct{} // schedulers that the kernel does not have
 	declined map[key]declined    // schedulers that it does not give a virtual server
@@ -168,12 +172,13 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 }
 
 // Retire removes the endpoints that are gone and whose connections have ended, or have had their time. It looks at the virtual servers
-// with such endpoints alone, and at those that could not be written. What the kernel refuses is an error of the next Sync.
+// with such endpoints alone, at those that could not be written, and at deleted ones whose clients have been refused for long enough. What
+// the kernel refuses is an error of the next Sync.
 func (b *Backend) Retire(ctx context.Context) error {
-	if b.table == nil || len(b.draining)+len(b.failing) == 0 {
+	keys := set(b.refusedLongEnough())
+	if b.table == nil || len(b.draining)+len(b.failing)+len(keys) == 0 {
 		return nil
 	}
-	keys := map[key]struct{}{}
 	for k := range b.draining {
 		keys[k] = struct{}{}
 	}

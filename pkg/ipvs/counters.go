@@ -86,7 +86,7 @@ func (b *Backend) portAt(k key) (service.PortName, bool) {
 		k = owner
 	}
 	w := b.wishes[k]
-	if w == nil {
+	if w == nil || w.deleted {
 		return service.PortName{}, false
 	}
 	return w.port.Name, true

@@ -14,7 +14,7 @@
 //	nat     PREROUTING, OUTPUT  → FLV-PREROUTING, FLV-OUTPUT: who is masqueraded, and who gets the second virtual server
 //	nat     POSTROUTING         → FLV-POSTROUTING: masquerading
 //	filter  INPUT, FORWARD      → FLV-INPUT, FLV-FORWARD → FLV-FILTER
-//	filter  OUTPUT              → FLV-FILTER: what is refused
+//	filter  OUTPUT              → FLV-OUTPUT → FLV-FILTER: what is refused
 //
 // These rules are always the same: what changes with Services is in sets (sets.go).
 //
@@ -28,5 +28,6 @@
 // changed service ports need, and nothing else is looked at. What is ours bears a mark that survives a restart: virtual servers one
 // in their flags, sets and chains one in their names, routes one in their protocol.
 //
-// Packets are led to a virtual server after it stands, and no longer before it goes.
+// Packets are led to a virtual server after it stands, and no longer before it goes. That of a deleted Service stays as long as it has
+// connections, and its clients are refused if these are cut (deleted.go).
 package ipvs

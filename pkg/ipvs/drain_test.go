@@ -72,11 +72,11 @@ func TestDraining(t *testing.T) {
 			s.restart()
 			s.resync()
 		}, deleted},
-		{"with its Service it goes at once", func(s *stage) { deleteService("web")(s); s.sync(); s.retire() }, `
-			set VIRTUAL - web,tcp:80
+		{"it stays when its Service is deleted", func(s *stage) { deleteService("web")(s); s.sync(); s.retire() }, `
+			set REJECT + web,tcp:80
 			set MASQ-OUTSIDE - web,tcp:80
-			server web,tcp:80 deleted
-			route web deleted`},
+			server web,tcp:80: real away1:8080 weight 0
+			server web,tcp:80: real away1:8080 deleted`},
 		{"deleted by hand, it is nobody's concern any more, even when it comes back", func(s *stage) {
 			delete(s.kernel.servers[s.key("web,tcp:80")].real, s.endpoint("here1:8080"))
 			s.resync()
@@ -190,7 +190,7 @@ func TestTheLastEndpointLingers(t *testing.T) {
 			server web,tcp:80 rr
 			set MASQ-OUTSIDE web,tcp:80
 			set VIRTUAL web,tcp:80`},
-		{"until its Service is gone", func(s *stage) { deleteService("web")(s); s.sync() }, ""},
+		{"when its Service is deleted too", func(s *stage) { deleteService("web")(s); s.sync() }, lingering},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -27,6 +27,7 @@ const (
 const (
 	stateNew = "-m conntrack --ctstate NEW"
 	toLocal  = "-m addrtype --dst-type LOCAL"
+	notSYN   = "-m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
 )
 
 // jumps lists the ways into our chains.
@@ -41,7 +42,7 @@ var jumps = []xtables.Jump{
 	{Table: "nat", From: "POSTROUTING", To: chainPostrouting},
 	{Table: "filter", From: "INPUT", To: chainInput},
 	{Table: "filter", From: "FORWARD", To: chainForward},
-	{Table: "filter", From: "OUTPUT", Match: stateNew, To: chainFilter},
+	{Table: "filter", From: "OUTPUT", To: chainOutput},
 }
 
 // owner is this package, in the packet filter.
@@ -244,7 +245,7 @@ func (l layout) filter() []xtables.Chain {
 	filter := xtables.NewChain(chainFilter)
 	filter.Rule(l.in(setReject), reject)
 	// IPVS has forgotten the connection, and the kernel cannot say so itself: it has no route from a virtual IP.
-	filter.Rule("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", l.in(setVirtual), "-j REJECT --reject-with tcp-reset")
+	filter.Rule("-p tcp", notSYN, l.in(setVirtual), "-j REJECT --reject-with tcp-reset")
 	filter.Rule("-p tcp", toLocal, l.match(setHealth, "dst"), "-j ACCEPT")
 	input := xtables.NewChain(chainInput)
 	if l.family == service.IPv4 {
@@ -256,7 +257,11 @@ func (l layout) filter() []xtables.Chain {
 	input.Rule("-m conntrack --ctstate RELATED,ESTABLISHED", l.in(setVirtual), "-j ACCEPT")
 	input.Rule(stateNew, "-j", chainFilter)
 	input.Rule(marked(l.masquerade), "-j ACCEPT")
+	output := xtables.NewChain(chainOutput)
+	l.cut(output)
+	output.Rule(stateNew, "-j", chainFilter)
 	forward := xtables.NewChain(chainForward)
+	l.cut(forward)
 	// Nearly all packets are of connections that stand.
 	forward.Rule("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 	forward.Rule(stateNew, "-j", chainFilter)
@@ -264,5 +269,11 @@ func (l layout) filter() []xtables.Chain {
 		forward.Rule("-m conntrack --ctstate INVALID -j DROP")
 	}
 	forward.Rule(marked(l.masquerade), "-j ACCEPT")
-	return []xtables.Chain{filter.Chain, input.Chain, forward.Chain}
+	return []xtables.Chain{filter.Chain, input.Chain, forward.Chain, output.Chain}
+}
+
+// cut renders that clients learn at once that their connection has been cut: nothing answers at its virtual IP any more. The node's own
+// addresses need no rule, as the node's own TCP answers there.
+func (l layout) cut(w *xtables.ChainWriter) {
+	w.Rule("-p tcp -m conntrack --ctdir ORIGINAL", notSYN, l.in(setReject), l.notIn(setVirtual, "dst,dst"), "-m addrtype ! --dst-type LOCAL", "-j REJECT --reject-with tcp-reset")
 }

@@ -21,6 +21,8 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.kernel.tune(ctx); err != nil {
 		b.once(ctx, "Could not set what IPVS needs of the kernel; going on without", "reason", err.Error())
 	}
+	b.lastWishes = b.wishes
+	defer func() { b.lastWishes = nil }()
 	b.forget(table)
 	b.notices.forget(table, set(slices.Collect(maps.Keys(b.notices))))
 	leftOut, _ := b.limit(ctx, table, allServices(table))
@@ -28,6 +30,9 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	b.takeLimit(leftOut)
 	served := b.within(table.Ports)
 	keys := b.frontends.change(nil, served)
+	for k := range b.refusing {
+		keys[k] = struct{}{}
+	}
 	if err := b.read(keys); err != nil {
 		return err
 	}

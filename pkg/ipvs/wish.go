@@ -13,6 +13,8 @@ type wish struct {
 	everybody, inside []service.Endpoint
 	// lingers: there is nobody to send to any more, but standing connections need the virtual server.
 	lingers bool
+	// deleted: no Service has the frontend any more; see Backend.deleted.
+	deleted bool
 }
 
 // newWish reads what the Table says of a frontend.
@@ -67,6 +69,9 @@ func (w *wish) in(id setID) bool {
 	case setRanged:
 		return w.frontend.Clients != nil && !w.unserved()
 	case setReject:
+		if w.deleted && !w.lingers && !w.refuses() {
+			return false
+		}
 		return !served && w.frontend.WithoutEndpoints == service.Reject
 	case setDrop:
 		return !served && w.frontend.WithoutEndpoints == service.Drop

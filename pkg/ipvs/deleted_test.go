@@ -1,0 +1,127 @@
+package ipvs
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/fairlead/fairlead/pkg/service"
+)
+
+// drainingDeleted and refusingDeleted are what the kernel may hold of a deleted Service.
+const (
+	drainingDeleted = `
+		route web
+		server web,tcp:80 > away1:8080 weight 0
+		server web,tcp:80 rr
+		set REJECT web,tcp:80
+		set VIRTUAL web,tcp:80`
+	refusingDeleted = "set REJECT web,tcp:80"
+)
+
+// TestDeletedServices deletes a Service with a standing connection.
+func TestDeletedServices(t *testing.T) {
+	end := func(s *stage) { s.connect("web,tcp:80", "away1:8080", 0); s.retire() }
+	later := func(d time.Duration) func(s *stage) {
+		return func(s *stage) { s.kernel.clock = s.kernel.clock.Add(d); s.retire() }
+	}
+	recreate := func(s *stage) {
+		s.service("web", http)
+		s.slice("web", []string{"8080"}, "away2")
+		s.sync()
+	}
+	served := `
+		route web
+		server web,tcp:80 > away2:8080 weight 1
+		server web,tcp:80 rr
+		set MASQ-OUTSIDE web,tcp:80
+		set VIRTUAL web,tcp:80`
+	tests := []struct {
+		name  string
+		drain time.Duration
+		do    []func(s *stage)
+		want  string
+	}{
+		{"the connection goes on, and new ones are refused", time.Minute, nil, drainingDeleted},
+		{"after the connection has ended nothing is left", time.Minute, []func(*stage){end}, ""},
+		{"after the drain timeout the client is told", time.Minute, []func(*stage){later(time.Minute)}, refusingDeleted},
+		{"for a limited time", time.Minute, []func(*stage){later(time.Minute), later(refuseFor)}, ""},
+		{"a full sync keeps draining", time.Minute, []func(*stage){(*stage).resync}, drainingDeleted},
+		{"a restart keeps draining", time.Minute, []func(*stage){(*stage).restart, (*stage).resync}, drainingDeleted},
+		{"a full sync keeps telling the client", time.Minute, []func(*stage){later(time.Minute), (*stage).resync}, refusingDeleted},
+		{"a full sync stops telling the client", time.Minute, []func(*stage){later(time.Minute), func(s *stage) { s.kernel.clock = s.kernel.clock.Add(refuseFor) }, (*stage).resync}, ""},
+		{"without draining the client is told at once", 0, nil, refusingDeleted},
+		{"a new Service at the address is served", 0, []func(*stage){recreate}, served},
+		{"a new Service at the address is served, and the old connection goes on", time.Minute, []func(*stage){recreate}, served + "\n server web,tcp:80 > away1:8080 weight 0"},
+		{"a new Service at the address is served as long as it is there", 0, []func(*stage){recreate, later(refuseFor)}, served},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.options.Drain = test.drain
+				s.restart()
+				s.service("web", http)
+				s.slice("web", []string{"8080"}, "away1")
+				s.sync()
+				s.connect("web,tcp:80", "away1:8080", 1)
+				deleteService("web")(s)
+				s.builder.DeleteSlice("default", "web")
+				s.sync()
+				for _, do := range test.do {
+					do(s)
+				}
+				s.want("then", test.want)
+			})
+		})
+	}
+}
+
+// TestDeletedServiceInAFullSync deletes a Service in the same Sync that reads the kernel.
+func TestDeletedServiceInAFullSync(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.service("web", http)
+		s.slice("web", []string{"8080"}, "away1")
+		s.sync()
+		s.connect("web,tcp:80", "away1:8080", 1)
+		deleteService("web")(s)
+		s.resync()
+		s.want("then", drainingDeleted)
+	})
+}
+
+// TestAnAddressThatTheNodeHasLostIsNotDrained: its packets are for another host now.
+func TestAnAddressThatTheNodeHasLostIsNotDrained(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		serveWeb(s)
+		s.service("web", []string{"80=30080"}, func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeNodePort })
+		s.sync()
+		s.connect("node,tcp:30080", "away1:8080", 1)
+		s.builder.SetNodePorts(service.NodeAddresses{Listed: []netip.Addr{s.addr("node2")}})
+		s.resync()
+		if s.kernel.servers[s.key("node,tcp:30080")] != nil {
+			t.Error("the virtual server at the lost address is still there")
+		}
+	})
+}
+
+// TestARemovedExternalIPIsFreeOnceItsConnectionsAreCut: it may be the address of another host.
+func TestARemovedExternalIPIsFreeOnceItsConnectionsAreCut(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.service("web", http, external(s, "ext"))
+		s.slice("web", []string{"8080"}, "away1")
+		s.sync()
+		s.connect("ext,tcp:80", "away1:8080", 1)
+		s.service("web", http)
+		s.sync()
+		if s.real("ext,tcp:80", "away1:8080").weight != 0 {
+			t.Error("the virtual server takes new connections")
+		}
+		s.kernel.clock = s.kernel.clock.Add(time.Hour)
+		s.retire()
+		if s.kernel.servers[s.key("ext,tcp:80")] != nil || s.kernel.has(setReject, s.key("ext,tcp:80")) {
+			t.Error("after the drain timeout, packets are still led to IPVS or refused")
+		}
+	})
+}
