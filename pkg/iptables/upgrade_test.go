@@ -71,4 +71,3 @@ func TestChainsWithOlderNamesGoOnceNewOnesServe(t *testing.T) {
 		}
 	}
 }
-

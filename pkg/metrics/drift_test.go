@@ -10,7 +10,7 @@ import (
 func TestKindsOfDrift(t *testing.T) {
 	for text, want := range map[string]string{
 		"nat FL-SERVICES: the chain is gone":                             "chain",
-		"nat FL-S-web-AAAAAAAAAAAAAAAA: the rules have been changed":          "chain",
+		"nat FL-S-web-AAAAAAAAAAAAAAAA: the rules have been changed":     "chain",
 		"filter FL-OLD: the chain does not belong there":                 "chain",
 		"nat PREROUTING: the jump to FL-SERVICES is gone":                "jump",
 		"nat OUTPUT: the jump to FL-SERVICES comes after one to FLV-...": "jump",
