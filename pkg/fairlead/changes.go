@@ -103,11 +103,11 @@ func merge(running, c *config.Config, inForce config.Mode) *config.Config {
 	return &next
 }
 
-// Mode returns the mode in force in all families, or the previous one while a switch is in progress.
+// Mode returns the mode in force in all families that have Services, or the previous one while a switch is in progress.
 func (l *live) Mode() config.Mode {
 	mode := l.running.Load().Mode
 	for _, line := range l.lines {
-		if inForce := config.Mode(line.proxier.Mode()); inForce != mode {
+		if inForce := config.Mode(line.proxier.Mode()); inForce != mode && line.proxier.Needed() {
 			return inForce
 		}
 	}

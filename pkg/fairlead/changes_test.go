@@ -6,12 +6,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/pkg/config"
+	"github.com/fairlead/fairlead/pkg/proxier"
+	"github.com/fairlead/fairlead/pkg/service"
 )
 
 func TestWhatChangesWhileRunning(t *testing.T) {
@@ -89,6 +94,58 @@ func TestWhatChangesWhileRunning(t *testing.T) {
 			if !slices.EqualFunc(events, test.events, strings.HasPrefix) {
 				t.Errorf("events %q, want %q", events, test.events)
 			}
+		})
+	}
+}
+
+// unwritable is a Backend that cannot write anything, as that of IPv6 on a kernel without ip6tables.
+type unwritable struct{ err error }
+
+func (b unwritable) Sync(context.Context, *service.Table, service.PortSet) error { return b.err }
+func (b unwritable) Verify(context.Context) ([]string, error)                    { return nil, b.err }
+func (b unwritable) Drain(context.Context) (int, error)                          { return 0, b.err }
+func (b unwritable) Remove(context.Context) error                                { return b.err }
+
+// TestTheModeInForce is that of the families that have Services.
+func TestTheModeInForce(t *testing.T) {
+	tests := []struct {
+		name     string
+		services bool // in IPv6, which cannot be switched
+		want     config.Mode
+	}{
+		{"a family without Services does not count", false, config.ModeIPVS},
+		{"a family with Services counts", true, config.ModeIPTables},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				l := &live{}
+				l.running.Store(withMode(config.Default(), config.ModeIPVS))
+				for family, broken := range map[service.Family]error{service.IPv4: nil, service.IPv6: errors.New("no ip6tables")} {
+					p := proxier.New(service.NewBuilder(service.Options{Family: family}), unwritable{}, proxier.Options{
+						Mode: string(config.ModeIPTables), MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second,
+					})
+					l.lines = append(l.lines, &line{family: family, proxier: p})
+					for name, address := range map[string]string{"four": "10.96.0.1", "six": "fd00::1"} {
+						if name == "four" || test.services {
+							p.SetService(&corev1.Service{
+								ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+								Spec:       corev1.ServiceSpec{ClusterIP: address, Ports: []corev1.ServicePort{{Port: 80}}},
+							})
+						}
+					}
+					go p.Run(ctx)
+					p.Listed()
+					time.Sleep(time.Second)
+					p.SetMode(proxier.Mode{Name: string(config.ModeIPVS), Backend: unwritable{broken}, MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second})
+				}
+				time.Sleep(time.Minute)
+				if got := l.Mode(); got != test.want {
+					t.Errorf("got %s, want %s", got, test.want)
+				}
+			})
 		})
 	}
 }

@@ -36,6 +36,8 @@ type side struct {
 	leaving                   // when another Mode is in force
 	drift   []string          // what the next sync repairs
 	said    map[string]string // what has been logged of looking at it, as in Proxier
+	// reported: Options.Switched has been told that it cannot be switched to.
+	reported bool
 	// unwritten are service ports of written that are not in the kernel.
 	unwritten unwritten
 }

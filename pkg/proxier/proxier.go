@@ -82,10 +82,11 @@ type Proxier struct {
 	since   time.Time // when this Proxier was made
 	seen    changes   // since the last build
 
-	wake  chan struct{}
-	hurry chan struct{}        // as wake, and ends a rest
-	lag   lag                  // of the kernel behind the cluster
-	mode  atomic.Pointer[Mode] // in force
+	wake   chan struct{}
+	hurry  chan struct{}        // as wake, and ends a rest
+	lag    lag                  // of the kernel behind the cluster
+	mode   atomic.Pointer[Mode] // in force
+	needed atomic.Bool          // by a Service
 
 	// What follows belongs to Run alone.
 	present  *side          // serves
@@ -326,6 +327,7 @@ func (p *Proxier) build(logger klog.Logger) {
 	p.pending.add(&p.seen)
 	p.lag.taken()
 	p.mu.Unlock()
+	p.needed.Store(len(table.Ports) > 0)
 	for _, s := range p.sides() {
 		s.take(table, own, dirty)
 	}

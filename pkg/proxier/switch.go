@@ -30,6 +30,9 @@ func (p *Proxier) SetMode(m Mode) {
 // Mode is the name of the Mode in force.
 func (p *Proxier) Mode() string { return p.mode.Load().Name }
 
+// Needed reports whether the family has a Service.
+func (p *Proxier) Needed() bool { return p.needed.Load() }
+
 // setOut takes up what SetMode has asked for.
 func (p *Proxier) setOut() {
 	p.mu.Lock()
@@ -135,19 +138,35 @@ func (s *side) prepare(ctx context.Context) error {
 	return nil
 }
 
-// stay goes on in the Mode in force after the next one failed. What there is of that one must go, unless connections need it: it may have
-// served some already, now or in a former run. Where none is in force yet, it may be all that serves, and stays as it is.
+// stay goes on in the Mode in force after the next one failed, which is not reported where the family has no Service. What there is of that one
+// must go, unless connections need it: it may have served some already, now or in a former run. Where none is in force yet, it may be all
+// that serves, and stays as it is.
 func (p *Proxier) stay(ctx context.Context, err error) {
 	s := p.next
 	s.later()
-	first := p.said[switching] == ""
-	p.once(klog.FromContext(ctx).WithValues("from", p.present.Name, "to", s.Name), switching, err)
+	logger := klog.FromContext(ctx).WithValues("from", p.present.Name, "to", s.Name)
+	needless := len(s.table.Ports) == 0
+	if needless {
+		p.onceUnneeded(logger, err)
+	} else {
+		p.once(logger, switching, err)
+	}
 	if !s.kept && p.present.written != nil {
 		p.withdraw(ctx, s)
 	}
-	if first && p.options.Switched != nil {
+	if !needless && !s.reported && p.options.Switched != nil {
+		s.reported = true
 		p.options.Switched(p.present.Name, s.Name, err)
 	}
+}
+
+// onceUnneeded logs that the mode of a family without Services cannot be switched, as in the IPv6 of an IPv4 cluster on a kernel without
+// ip6tables. Nothing depends on that.
+func (p *Proxier) onceUnneeded(logger klog.Logger, err error) {
+	if p.said[switching] == "" {
+		logger.Info("Could not switch the mode of an IP family without Services; it will be tried again", "reason", err.Error())
+	}
+	p.said[switching] = "without Services: " + err.Error()
 }
 
 // withdraw takes away what there is of a Mode that could not be written, unless connections need it. After an error it stays as it is.

@@ -393,6 +393,33 @@ func TestASwitchIsToldOfOnce(t *testing.T) {
 	})
 }
 
+// TestASwitchThatNothingNeedsIsNotReportedAsFailed has no Service in the family at first, as the IPv6 of an IPv4 cluster.
+func TestASwitchThatNothingNeedsIsNotReportedAsFailed(t *testing.T) {
+	cross(t, false, func(t *testing.T, c *crossing) {
+		c.DeleteService("default", "1")
+		time.Sleep(5 * time.Second)
+		c.b.tell(func(w *witness) { w.fail["sync all"] = 1000 })
+		c.SetMode(c.mode(c.b))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if c.Needed() || len(c.switched) > 0 || !c.Healthy() {
+			t.Errorf("without a Service: needed %v, healthy %v, told %q", c.Needed(), c.Healthy(), c.switched)
+		}
+		c.SetService(web("2", 80))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if !c.Needed() || !cmp.Equal(c.switched, []string{"a to b: no"}) {
+			t.Errorf("with a Service: needed %v, told %q", c.Needed(), c.switched)
+		}
+		c.b.tell(func(w *witness) { w.fail["sync all"] = 0 })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !cmp.Equal(c.switched, []string{"a to b: no", "a to b: <nil>"}) {
+			t.Errorf("told %q", c.switched)
+		}
+	})
+}
+
 func TestFollowersGoOnAcrossASwitch(t *testing.T) {
 	cross(t, false, func(t *testing.T, c *crossing) {
 		c.SetMode(c.mode(c.b))
