@@ -56,14 +56,15 @@ func (r *Ruleset) removeFrom(ctx context.Context, v Variant) error {
 		return err
 	}
 	var foreign []error
-	for _, j := range have.jumps {
-		if !slices.Contains(builtin, j.From) {
-			foreign = append(foreign, fmt.Errorf("in table %s, a rule of chain %s leads to %s: take it out first", j.Table, j.From, j.To))
-			continue
+	own := slices.DeleteFunc(slices.Clone(have.jumps), func(j Jump) bool {
+		if slices.Contains(builtin, j.From) {
+			return false
 		}
-		if err := k.Delete(j); err != nil {
-			return err
-		}
+		foreign = append(foreign, fmt.Errorf("in table %s, a rule of chain %s leads to %s: take it out first", j.Table, j.From, j.To))
+		return true
+	})
+	if err := restore(ctx, k, unhooking(own)); err != nil {
+		return err
 	}
 	if len(foreign) > 0 {
 		return errors.Join(foreign...)
@@ -73,4 +74,20 @@ func (r *Ruleset) removeFrom(ctx context.Context, v Variant) error {
 		sections = append(sections, Section{table: table, remove: slices.Sorted(maps.Keys(have.chains[table]))})
 	}
 	return restore(ctx, k, sections)
+}
+
+// unhooking takes jumps out where another program serves already, so that no moment refuses what one of the two serves. First what refuses:
+// packets that the nat table no longer translates meet it at once, and a UDP packet or a few SYNs would be lost. Then what translates, all
+// of a table at once. What lets packets through the FORWARD chain goes last, as the policy of that may be DROP, and a packet on its way has
+// been translated already.
+func unhooking(jumps []Jump) []Section {
+	forwards := func(j Jump) bool { return j.Table == "filter" && j.From == "FORWARD" }
+	refuses := func(j Jump) bool { return j.Table == "filter" && j.From != "FORWARD" }
+	sections := []Section{{table: "filter", strays: slices.DeleteFunc(slices.Clone(jumps), func(j Jump) bool { return !refuses(j) })}}
+	for _, table := range tables {
+		if table != "filter" {
+			sections = append(sections, Section{table: table, strays: slices.DeleteFunc(slices.Clone(jumps), func(j Jump) bool { return j.Table != table })})
+		}
+	}
+	return append(sections, Section{table: "filter", strays: slices.DeleteFunc(slices.Clone(jumps), func(j Jump) bool { return !forwards(j) })})
 }
