@@ -21,6 +21,7 @@ type connection struct {
 	key                     // where the client sent to
 	state     string        // as the kernel names it
 	remaining time.Duration // until the kernel forgets it, if nothing comes any more; whole seconds
+	client    netip.Addr
 }
 
 // connections is what IPVS remembers, in both families.
@@ -68,6 +69,14 @@ func (kernelConnections) Each(do func(connection)) error {
 	return nil
 }
 
+// Clients returns the addresses that have connections through IPVS, whoever made the virtual servers, in the network namespace of the
+// calling thread.
+func Clients() (map[netip.Addr]bool, error) {
+	found := map[netip.Addr]bool{}
+	err := kernelConnections{}.Each(func(c connection) { found[c.client] = true })
+	return found, err
+}
+
 // readConnections leaves out what is none: the head of the table, and the templates of session affinity, which have no port.
 func readConnections(in io.Reader, do func(connection)) error {
 	lines := bufio.NewScanner(in)
@@ -99,11 +108,12 @@ func parseConnection(line string) (c connection, is bool) {
 	client, clientErr := strconv.ParseUint(fields[2], 16, 16)
 	port, portErr := strconv.ParseUint(fields[4], 16, 16)
 	seconds, secondsErr := strconv.Atoi(fields[8])
+	from, fromErr := parseAddress(fields[1])
 	addr, addrErr := parseAddress(fields[3])
-	if errors.Join(clientErr, portErr, secondsErr, addrErr) != nil || client == 0 {
+	if errors.Join(clientErr, portErr, secondsErr, fromErr, addrErr) != nil || client == 0 {
 		return c, false
 	}
-	c.address, c.state, c.remaining = netip.AddrPortFrom(addr, uint16(port)), fields[7], time.Duration(seconds)*time.Second
+	c.address, c.state, c.remaining, c.client = netip.AddrPortFrom(addr, uint16(port)), fields[7], time.Duration(seconds)*time.Second, from
 	return c, true
 }
 

@@ -14,7 +14,7 @@ import (
 
 // remember gives IPVS a connection to a frontend, such as "web,tcp:80".
 func (s *stage) remember(frontend, state string, remaining time.Duration) {
-	s.kernel.conns = append(s.kernel.conns, connection{s.key(frontend), state, remaining})
+	s.kernel.conns = append(s.kernel.conns, connection{key: s.key(frontend), state: state, remaining: remaining})
 }
 
 // TestWhatIsLeftOfAModeThatIsLeft counts what would be missed if IPVS went, on a node with TCP and UDP frontends.
@@ -42,7 +42,7 @@ func TestWhatIsLeftOfAModeThatIsLeft(t *testing.T) {
 			s.remember("alien,tcp:80", "ESTABLISHED", time.Minute)
 		}, 0},
 		{"not one to an alias, which connection tracking carries", func(s *stage) {
-			s.kernel.conns = append(s.kernel.conns, connection{alias(s.key("ext,tcp:80")), "SYN_RECV", time.Minute})
+			s.kernel.conns = append(s.kernel.conns, connection{key: alias(s.key("ext,tcp:80")), state: "SYN_RECV", remaining: time.Minute})
 		}, 0},
 		{"nothing where there is no IPVS", func(s *stage) {
 			s.remember("web,tcp:80", "ESTABLISHED", time.Minute)
@@ -103,13 +103,15 @@ func TestConnectionsAreReadFromTheKernel(t *testing.T) {
 	}, "\n")
 	var got []connection
 	must(t, readConnections(strings.NewReader(text), func(c connection) { got = append(got, c) }))
+	pod4, pod6 := netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr("fd00:10:244:1::5")
 	want := []connection{
-		{key{service.TCP, netip.MustParseAddrPort("10.96.0.1:80")}, "ESTABLISHED", 897 * time.Second},
-		{key{service.UDP, netip.MustParseAddrPort("10.96.0.3:53")}, "UDP", 298 * time.Second},
-		{key{service.SCTP, netip.MustParseAddrPort("10.96.0.1:80")}, "ESTABLISHED", 897 * time.Second},
-		{key{service.TCP, netip.MustParseAddrPort("[fd00:10:96::1]:80")}, "TIME_WAIT", 12 * time.Second},
+		{key{service.TCP, netip.MustParseAddrPort("10.96.0.1:80")}, "ESTABLISHED", 897 * time.Second, pod4},
+		{key{service.UDP, netip.MustParseAddrPort("10.96.0.3:53")}, "UDP", 298 * time.Second, pod4},
+		{key{service.SCTP, netip.MustParseAddrPort("10.96.0.1:80")}, "ESTABLISHED", 897 * time.Second, pod4},
+		{key{service.TCP, netip.MustParseAddrPort("[fd00:10:96::1]:80")}, "TIME_WAIT", 12 * time.Second, pod6},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(connection{}, key{}), cmp.Comparer(func(x, y netip.AddrPort) bool { return x == y })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(connection{}, key{}), cmp.Comparer(func(x, y netip.AddrPort) bool { return x == y }),
+		cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
 		t.Errorf("connections (-want +got):\n%s", diff)
 	}
 }

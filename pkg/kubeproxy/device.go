@@ -1,17 +1,11 @@
 package kubeproxy
 
 import (
-	"bufio"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -158,42 +152,4 @@ func nodeAddress(family service.Family, not []netip.Addr) net.IP {
 		return nil
 	}
 	return routes[0].Src
-}
-
-// connectionTable lists the connections of IPVS.
-const connectionTable = "/proc/thread-self/net/ip_vs_conn"
-
-// clients are the addresses from which connections through IPVS come.
-func clients() (map[netip.Addr]bool, error) {
-	f, err := os.Open(connectionTable)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the connections of IPVS: %w", err)
-	}
-	defer f.Close()
-	return parseClients(f)
-}
-
-// parseClients reads the second field of each line: an IPv4 address in hexadecimal, or an IPv6 address, without the brackets that
-// /proc/net/ip_vs has (ip_vs_conn_seq_show).
-func parseClients(from io.Reader) (map[netip.Addr]bool, error) {
-	found := map[netip.Addr]bool{}
-	lines := bufio.NewScanner(from)
-	lines.Scan() // the head
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 {
-			continue
-		}
-		if addr, err := netip.ParseAddr(fields[1]); err == nil {
-			found[addr] = true
-			continue
-		}
-		if raw, err := hex.DecodeString(fields[1]); err == nil && len(raw) == 4 {
-			found[netip.AddrFrom4([4]byte(raw))] = true
-		}
-	}
-	return found, lines.Err()
 }

@@ -179,20 +179,3 @@ func TestAListenerOfAnotherProcessIsSeen(t *testing.T) {
 		}
 	}
 }
-
-func TestClientsOfIPVSAreRead(t *testing.T) {
-	const table = `Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
-TCP 0A600032 EE48 0A600032 0050 0AF40102 1F90 ESTABLISHED     899
-UDP fd00:0010:0096:0000:0000:0000:0000:0032 EE48 fd00:0010:0096:0000:0000:0000:0000:0032 0050 fd00:0010:0244:0001:0000:0000:0000:0002 1F90 UDP     299
-TCP short
-`
-	found, err := parseClients(strings.NewReader(table))
-	if err != nil || len(found) != 2 {
-		t.Fatal(found, err)
-	}
-	for a := range found {
-		if a.String() != "10.96.0.50" && a.String() != "fd00:10:96::32" {
-			t.Errorf("got %s", a)
-		}
-	}
-}

@@ -152,7 +152,7 @@ func (b *balancer) drain() (left int, err error) {
 // release gives up the virtual IPs whose virtual servers are gone, unless the node has connections that come from there: kube-proxy makes
 // it connect to a virtual IP from that same address.
 func (b *balancer) release(busy map[netip.Addr]bool) (kept int, err error) {
-	from, err := clients()
+	from, err := ipvs.Clients()
 	if err != nil {
 		return 0, err
 	}
