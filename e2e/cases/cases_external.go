@@ -155,6 +155,18 @@ var claimCases = []Case{
 		Differs: "kube-proxy writes both, and the one with endpoints is reached",
 	},
 	{
+		Name: "no Service can take another's load-balancer IP for its external IP, however old it is",
+		Steps: one(objects{
+			svc("web", "80", created(2), balancer("lb1")), slice("web", "8080", "a"),
+			svc("api", "80", created(1), externalIPs("lb1", "ext1")), slice("api", "8080", "c"),
+		}, ask{
+			{"outside > lb1:80", "a masqueraded"},
+			{"pod > lb1:80", "a masqueraded"},
+			{"outside > ext1:80", "c masqueraded"},
+		}),
+		Differs: "kube-proxy writes both, and the order of its map decides",
+	},
+	{
 		Name: "two Services share an external IP by ports and by protocols",
 		Steps: one(objects{
 			svc("web", "53", externalIPs("ext1")), slice("web", "8080", "a"),

@@ -26,6 +26,14 @@ var sourceRangeCases = []Case{
 		}),
 	},
 	{
+		Name: "source ranges hold for a load balancer's address that is an external IP of the same Service too",
+		Steps: one(objects{svc("web", "80", balancer("lb1"), externalIPs("lb1"), sourceRanges("outside")), slice("web", "8080", "a", "c")}, ask{
+			{"outside > lb1:80", "a c masqueraded"},
+			{"pod > lb1:80", "dropped"},
+		}),
+		Differs: "kube-proxy admits everybody, as it does to an external IP",
+	},
+	{
 		Name: "a client may be in any of several source ranges",
 		Steps: one(objects{svc("web", "80", balancer("lb1"), sourceRanges("elsewhere", "pods", "outside")), slice("web", "8080", "a", "c")}, append(
 			each("outside > lb1:80, pod > lb1:80, far > lb1:80", "a c masqueraded"), Question{"node > lb1:80", "dropped"})),

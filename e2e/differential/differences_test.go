@@ -21,6 +21,10 @@ type difference struct {
 var differences = slices.Concat(
 	differs("no Service can take another's cluster IP for its external IP, however old it is", byChance,
 		"pod > web:80", "c masqueraded", "outside > web:80", "c masqueraded"),
+	differs("no Service can take another's load-balancer IP for its external IP, however old it is", byChance,
+		"outside > lb1:80", "c masqueraded", "pod > lb1:80", "c masqueraded"),
+	differs("source ranges hold for a load balancer's address that is an external IP of the same Service too", always,
+		"pod > lb1:80", "a c masqueraded"),
 	differs("the older of two Services has the external IP that both want, and the other one inherits it", byChance,
 		"outside > ext1:80", "a masqueraded"),
 	differs("the older of two Services has the load balancer's address even if it has no endpoints", always,

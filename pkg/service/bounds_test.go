@@ -207,11 +207,13 @@ func TestMoreListsOfZonesThanCanBeCountedMeanNoHints(t *testing.T) {
 		address := fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255)
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}, Hints: &discoveryv1.EndpointHints{ForZones: zones}})
 	}
+	ready := false // the first one that has no number; otherwise it would hide that the next one had the number of the first list
+	slice.Endpoints[math.MaxUint16].Conditions.Ready = &ready
 	b := NewBuilder(Options{Family: IPv4, Pods: pods})
 	b.SetNode(OwnNode{Zone: "zone-0"})
 	add(b, servicetest.Service("web", "10.96.0.1", "80"), slice)
 	table, _, _ := b.Build()
-	if got := len(table.Ports[0].Endpoints); got != len(slice.Endpoints) {
-		t.Errorf("%d endpoints, want all %d", got, len(slice.Endpoints))
+	if got, want := len(table.Ports[0].Endpoints), len(slice.Endpoints)-1; got != want {
+		t.Errorf("%d endpoints, want all %d that are ready", got, want)
 	}
 }
