@@ -331,9 +331,7 @@ func (p *Proxier) build(logger klog.Logger) {
 	for _, s := range p.sides() {
 		s.take(table, own, dirty)
 	}
-	for _, problem := range problems {
-		logger.Info("Cannot serve all of an object", "object", problem.Object, "problem", problem.What, "mend", problem.Mend)
-	}
+	logProblems(logger, problems)
 }
 
 // once logs an error unless the same one has been logged for the same thing since it last went well.
