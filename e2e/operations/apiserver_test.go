@@ -214,11 +214,9 @@ func TestAnAPIServerInTrouble(t *testing.T) {
 		says, returned string // once for each resource; "": nothing
 		requests       int    // that show it for each resource
 	}{
-		{"it refuses the credentials", refuse(apierrors.NewUnauthorized("Unauthorized")), "renew those in --kubeconfig", again, 2},
+		{"it refuses the credentials", refuse(apierrors.NewUnauthorized("Unauthorized")), "the API server refuses the credentials", again, 2},
 		{"it forbids everything", refuse(apierrors.NewForbidden(corev1.Resource("everything"), "", errors.New("no rights"))), "list and watch", again, 2},
 		{"it fails", refuse(apierrors.NewInternalError(errors.New("no storage"))), "see that the API server is up", again, 2},
-		// A reflector that watches already tries again by itself, and reports nothing.
-		{"it has too much to do", refuse(apierrors.NewTooManyRequestsError("try again later")), "", "", 2},
 		{"it has lost its objects", lost(), "lacks most of what it had", "has all objects again", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -267,4 +265,26 @@ func TestWithoutItsKubeconfigFairleadEndsAndTheRulesStay(t *testing.T) {
 		t.Errorf("the rules were\n%s\nand are\n%s", before, after)
 	}
 	s.Answers(client, "tcp", vip(lab.IPv4))
+}
+
+func TestAnAPIServerThatHasTooMuchToDoIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	f := newFollower(t)
+	f.api.come()
+	f.Serves(site.HealthzPort, "/readyz", http.StatusOK)
+	f.api.has(refuse(apierrors.NewTooManyRequestsError("try again later")))
+	f.Eventually("everything has been asked for twice", func() error {
+		if n := f.api.refusals(); n < 6 {
+			return fmt.Errorf("%d requests", n)
+		}
+		return nil
+	})
+	f.leadsTo(f.pods[0])
+	const busy, answers = "puts off requests", "answers all requests again"
+	f.logs(busy, 1)
+	f.api.has(nil)
+	f.endpoint(f.pods[1])
+	f.leadsTo(f.pods[1])
+	f.logs(answers, 1)
+	f.logs(busy, 1)
 }

@@ -28,7 +28,23 @@ func newSource(logger klog.Logger, c *config.Config, nodeName string, m *monitor
 	if err != nil {
 		return nil, fmt.Errorf("create a client for the API server at %s: %w", r.Host, err)
 	}
-	return &source.APIServer{Client: client, NodeName: nodeName, OwnNode: m.health.SetNode}, nil
+	return &source.APIServer{Client: client, NodeName: nodeName, OwnNode: m.health.SetNode, Renew: renewal(c, r)}, nil
+}
+
+// renewal says how credentials are renewed that the API server refuses. Those in files of their own are read again by client-go, and a
+// program (exec) is run again; those in the kubeconfig itself were read at the start.
+func renewal(c *config.Config, r *rest.Config) string {
+	switch {
+	case c.Kubeconfig == "":
+		return "renew the ServiceAccount's token; Fairlead reads it again by itself"
+	case len(r.CertData) > 0 && r.CertFile == "", r.BearerToken != "" && r.BearerTokenFile == "", r.Username != "":
+		return "renew them in " + c.Kubeconfig + ", and restart Fairlead, which has read them at its start; credentials in files of their own (client-certificate, tokenFile) need no restart"
+	case r.ExecProvider != nil:
+		return "see why the program that " + c.Kubeconfig + " gets them from returns invalid ones; Fairlead runs it again by itself"
+	case r.CertFile != "", r.BearerTokenFile != "":
+		return "renew them in the files that " + c.Kubeconfig + " names; Fairlead reads these again by itself"
+	}
+	return "there are none in " + c.Kubeconfig + "; add a user to it, and restart Fairlead"
 }
 
 // newREST returns the configuration of the connection to the API server.

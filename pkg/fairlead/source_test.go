@@ -63,3 +63,40 @@ func TestTheClientIsConfigured(t *testing.T) {
 		t.Errorf("as configured: %+v", r.ContentConfig)
 	}
 }
+
+func TestRenewalOfCredentialsSaysWhetherARestartIsNeeded(t *testing.T) {
+	const head = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://192.0.2.1:6443'}}]\n"
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, user string
+		restart    bool
+	}{
+		{"a token in the kubeconfig", "{token: secret}", true},
+		{"a certificate in the kubeconfig", "{client-certificate-data: YQ==, client-key-data: YQ==}", true},
+		{"a token in a file", "{tokenFile: " + token + "}", false},
+		{"a certificate in a file", "{client-certificate: " + token + ", client-key: " + token + "}", false},
+		{"a program", "{exec: {apiVersion: client.authentication.k8s.io/v1, command: 'true', interactiveMode: Never}}", false},
+		{"no user", "{}", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := config.Default()
+			c.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+			if err := os.WriteFile(c.Kubeconfig, []byte(head+"users: [{name: u, user: "+test.user+"}]\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, err := newREST(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := renewal(c, r)
+			if strings.Contains(got, "restart Fairlead") != test.restart || !strings.Contains(got, c.Kubeconfig) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -34,11 +35,13 @@ type APIServer struct {
 	// OwnNode is told of the own Node when it comes and changes, and nil when it is not there or goes; nil: nobody is. It is called
 	// from one goroutine at a time, and must not keep or change the object.
 	OwnNode func(*corev1.Node)
+	// Renew is what to do if the API server refuses the credentials, for the log. Empty: a general text.
+	Renew string
 }
 
 // Run implements Source.
 func (s *APIServer) Run(ctx context.Context, handler Handler) error {
-	w := &watches{handler: handler, logger: klog.FromContext(ctx), ownNode: s.OwnNode}
+	w := &watches{handler: handler, logger: klog.FromContext(ctx), ownNode: s.OwnNode, renew: cmp.Or(s.Renew, "renew them in the kubeconfig, or the ServiceAccount's token")}
 	core, slices := s.Client.CoreV1(), s.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
 	w.follow(ctx, "services", &corev1.Service{}, w.service, handler.DeleteService,
 		listWatch(s.Client, core.Services(metav1.NamespaceAll), func(o *metav1.ListOptions) {

@@ -79,3 +79,16 @@ func TestNothingComesOutOfAFeedButItsEnd(t *testing.T) {
 func testFeed(set func(any), forget func(namespace, name string)) *feed {
 	return newFeed(feedOptions{resource: "services", set: set, forget: forget, locked: func(do func()) { do() }, seen: func() {}})
 }
+
+// "Watching the API server again" would be wrong while it is away.
+func TestAResyncIsNoNewsOfTheAPIServer(t *testing.T) {
+	seen := 0
+	f := testFeed(func(any) {}, func(_, _ string) {})
+	f.seen = func() { seen++ }
+	f.list(t, "a", "b")
+	before := seen
+	check(t, f.Resync())
+	if before == 0 || seen != before {
+		t.Errorf("the API server counts as seen %d times by a list, and %d times by a resync", before, seen-before)
+	}
+}

@@ -19,6 +19,7 @@ type watches struct {
 	logger  klog.Logger
 	synced  []cache.DoneChecker // for each resource
 	ownNode func(*corev1.Node)
+	renew   string // see APIServer.Renew
 
 	mu       sync.Mutex
 	haveNode bool
@@ -83,7 +84,7 @@ func (w *watches) failed(resource string, err error) {
 			return
 		}
 		w.failing[resource] = reason
-		w.logger.Error(err, "Cannot watch the API server; the rules stay as they are, and it will be tried again", "resource", resource, "mend", mend(resource, err))
+		w.logger.Error(err, "Cannot watch the API server; the rules stay as they are, and it will be tried again", "resource", resource, "mend", w.remedy(resource, err))
 	})
 }
 
@@ -96,13 +97,13 @@ func (w *watches) recovered(resource string) {
 	w.logger.Info("Watching the API server again", "resource", resource)
 }
 
-// mend says what can be done about an error of the API server.
-func mend(resource string, err error) string {
+// remedy says what can be done about an error of the API server.
+func (w *watches) remedy(resource string, err error) string {
 	switch {
 	case apierrors.IsForbidden(err):
 		return "let Fairlead's user or ServiceAccount get, list and watch " + resource + " in all namespaces, as the ClusterRole system:node-proxier does"
 	case apierrors.IsUnauthorized(err):
-		return "the API server refuses the credentials: renew those in --kubeconfig, or the ServiceAccount's token"
+		return "the API server refuses the credentials: " + w.renew
 	case apierrors.IsTooManyRequests(err):
 		return "none needed here: the API server has too much to do"
 	}
