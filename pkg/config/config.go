@@ -41,7 +41,7 @@ type Config struct {
 	BridgeInterface string
 	// InterfacePrefix starts the names of the interfaces that packets from pods arrive on, for DetectLocalMode InterfaceNamePrefix.
 	InterfacePrefix string
-	// NodePortAddresses are ranges of the node's addresses that node ports answer on, or "primary". Empty: all.
+	// NodePortAddresses are ranges of the node's addresses that node ports answer on, or the words "primary", "localhost" and "all". Empty: all.
 	NodePortAddresses []string
 	// MasqueradeAll masquerades all traffic to cluster IPs.
 	MasqueradeAll bool

@@ -19,7 +19,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar((*string)(&c.DetectLocalMode), "detect-local-mode", string(c.DetectLocalMode), "how pod traffic is distinguished from all other traffic: "+oneOf(detectLocalModes))
 	fs.StringVar(&c.BridgeInterface, "pod-bridge-interface", c.BridgeInterface, "interface that packets from pods arrive on, for --detect-local-mode=BridgeInterface")
 	fs.StringVar(&c.InterfacePrefix, "pod-interface-name-prefix", c.InterfacePrefix, "prefix of the names of the interfaces that packets from pods arrive on, for --detect-local-mode=InterfaceNamePrefix")
-	fs.StringSliceVar(&c.NodePortAddresses, "nodeport-addresses", c.NodePortAddresses, "ranges of the node's addresses that node ports answer on, or \"primary\" for the addresses of the Node object; empty: all")
+	fs.StringSliceVar(&c.NodePortAddresses, "nodeport-addresses", c.NodePortAddresses, "ranges of the node's addresses that node ports answer on, or \"primary\" for the addresses of the Node object, \"localhost\" and \"all\", in any mixture; empty: all")
 	fs.StringVar((*string)(&c.MasqueradeAddress), "masquerade-address", string(c.MasqueradeAddress), "node address that masquerading uses: "+oneOf(masqueradeAddresses)+"; route: the address of the interface that the packet leaves by; internal-ip: the InternalIP of the Node object")
 	fs.StringVar((*string)(&c.DropInvalid), "drop-invalid", string(c.DropInvalid), "whether forwarded packets in conntrack state INVALID are dropped: "+oneOf(dropInvalids)+"; auto: unless net.netfilter.nf_conntrack_tcp_be_liberal is set")
 	fs.BoolVar(&c.ServiceCounters, "service-counters", c.ServiceCounters, "count the connections of each Service port, and its packets and bytes in ipvs mode, and serve the counts in /metrics")

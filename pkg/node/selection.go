@@ -13,6 +13,12 @@ import (
 // primaryWord stands for the node's primary addresses in --nodeport-addresses.
 const primaryWord = "primary"
 
+// rangeWords stand for ranges of both IP families in --nodeport-addresses. kube-proxy has them since 1.37 (KEP-6032).
+var rangeWords = map[string][]netip.Prefix{
+	"localhost": {loopback4, netip.MustParsePrefix("::1/128")},
+	"all":       {netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
+}
+
 var loopback4 = netip.MustParsePrefix("127.0.0.0/8")
 
 // Selection is which of the node's own addresses node ports answer on, of either family. The zero Selection is all.
@@ -25,8 +31,8 @@ type Selection struct {
 	primary bool
 }
 
-// ParseSelection reads the value of --nodeport-addresses: ranges of addresses, and the word "primary", in any mixture. The
-// error names every entry that is neither.
+// ParseSelection reads the value of --nodeport-addresses: ranges of addresses, and the words "primary", "localhost" and "all", in any
+// mixture. The error names every entry that is neither.
 func ParseSelection(entries []string) (Selection, error) {
 	var s Selection
 	var wrong []error
@@ -36,9 +42,13 @@ func ParseSelection(entries []string) (Selection, error) {
 			s.primary = true
 			continue
 		}
+		if ranges, ok := rangeWords[text]; ok {
+			s.ranges = append(s.ranges, ranges...)
+			continue
+		}
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil || prefix.Addr().Is4In6() {
-			wrong = append(wrong, fmt.Errorf("%q is neither a range of addresses such as 10.0.0.0/8 or fd00::/8, nor the word %q", entry, primaryWord))
+			wrong = append(wrong, fmt.Errorf("%q is neither a range of addresses such as 10.0.0.0/8 or fd00::/8, nor one of the words primary, localhost and all", entry))
 			continue
 		}
 		s.ranges = append(s.ranges, prefix.Masked())

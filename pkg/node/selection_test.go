@@ -41,6 +41,10 @@ func TestSelectionChoosesNodeAddresses(t *testing.T) {
 		{"127.0.0.0/8 is for localhost only", "127.0.0.0/8", primary, listed(), all, true},
 		{"a part of 127.0.0.0/8 counts as all", "127.0.0.1/32,10.0.0.0/24", primary, listed("10.0.0.1", "10.0.0.2"), all, true},
 		{"a range around 127.0.0.0/8 has it inside", "64.0.0.0/2", primary, listed(), all, true},
+		{"localhost is nothing but localhost, in both families", "localhost", primary, listed(), listed(), true},
+		{"localhost beside others", "primary,localhost,10.0.0.1/32", primary, listed("10.0.0.1", "192.0.2.1"), listed("2001:db8::1"), true},
+		{"all", "all", primary, all, all, true},
+		{"all beside others", "10.0.0.0/24,all,primary", primary, all, all, true},
 		{"spaces do not matter", " primary , 10.0.0.1/32 ", primary, listed("10.0.0.1", "192.0.2.1"), listed("2001:db8::1"), false},
 	}
 	for _, test := range tests {
