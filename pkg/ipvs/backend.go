@@ -120,7 +120,7 @@ type held struct {
 // heldServer is a virtual server in the kernel. Real servers with weight 0 take no new connections and go when they have ended.
 type heldServer struct {
 	virtualServer
-	real []realServer // sorted by address
+	real map[netip.AddrPort]uint16 // their weights
 }
 
 // New returns a Backend. It touches nothing before its first call.

@@ -11,13 +11,13 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-func sortReal(list []realServer) {
-	slices.SortFunc(list, func(x, y realServer) int { return x.address.Compare(y.address) })
-}
-
-// at finds the place of a real server.
-func (h *heldServer) at(address netip.AddrPort) (int, bool) {
-	return slices.BinarySearchFunc(h.real, address, func(r realServer, a netip.AddrPort) int { return r.address.Compare(a) })
+// weights are the real servers of a list, by address.
+func weights(list []realServer) map[netip.AddrPort]uint16 {
+	m := make(map[netip.AddrPort]uint16, len(list))
+	for _, r := range list {
+		m[r.address] = r.weight
+	}
+	return m
 }
 
 // putReal makes a virtual server send to just these endpoints. Those that are gone take no new connections, and keep standing ones
@@ -34,15 +34,15 @@ func (b *Backend) putReal(ctx context.Context, k key, w *wish, endpoints []servi
 	}
 	var fresh []service.Endpoint
 	for _, e := range endpoints {
-		i, is := h.at(e.Address)
+		old, there := h.real[e.Address]
 		switch {
-		case !is:
+		case !there:
 			fresh = append(fresh, e)
-		case h.real[i].weight != weight(e):
+		case old != weight(e):
 			if err := b.weigh(k, realServer{address: e.Address, weight: weight(e)}); err != nil {
 				return err
 			}
-			h.real[i].weight = weight(e)
+			h.real[e.Address] = weight(e)
 			b.setDrained(k, e.Address)
 		}
 	}
@@ -70,8 +70,7 @@ func (b *Backend) addReal(h *heldServer, r realServer) error {
 	if err != nil {
 		return err
 	}
-	i, _ := h.at(r.address)
-	h.real = slices.Insert(h.real, i, r)
+	h.real[r.address] = r.weight
 	return nil
 }
 
@@ -85,26 +84,35 @@ func (b *Backend) weigh(k key, r realServer) error {
 
 // dismiss takes the real servers out of service that are not among the endpoints.
 func (b *Backend) dismiss(h *heldServer, w *wish, endpoints []service.Endpoint, drains bool) error {
-	for i := 0; i < len(h.real); i++ {
-		r := &h.real[i]
-		_, wanted := slices.BinarySearchFunc(endpoints, r.address, func(e service.Endpoint, a netip.AddrPort) int { return e.Address.Compare(a) })
-		if wanted || drains && r.weight == 0 {
+	for _, address := range h.unwanted(endpoints) {
+		if drains && h.real[address] == 0 {
 			continue
 		}
-		if !drains || !b.keeps(w.port, r.address) {
-			if err := b.deleteReal(h, r.address); err != nil {
+		if !drains || !b.keeps(w.port, address) {
+			if err := b.deleteReal(h, address); err != nil {
 				return err
 			}
-			i--
 			continue
 		}
-		if err := b.weigh(h.key, realServer{address: r.address}); err != nil {
+		if err := b.weigh(h.key, realServer{address: address}); err != nil {
 			return err
 		}
-		r.weight = 0
-		b.setDraining(h.key, r.address, b.kernel.now().Add(b.options.Drain))
+		h.real[address] = 0
+		b.setDraining(h.key, address, b.kernel.now().Add(b.options.Drain))
 	}
 	return nil
+}
+
+// unwanted are the real servers that are not among the endpoints.
+func (h *heldServer) unwanted(endpoints []service.Endpoint) []netip.AddrPort {
+	var list []netip.AddrPort
+	for address := range h.real {
+		if _, wanted := slices.BinarySearchFunc(endpoints, address, func(e service.Endpoint, a netip.AddrPort) int { return e.Address.Compare(a) }); !wanted {
+			list = append(list, address)
+		}
+	}
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return list
 }
 
 // keeps reports whether an endpoint that is gone keeps its standing connections. The end of a UDP flow cannot be seen, so that only an
@@ -113,16 +121,18 @@ func (b *Backend) keeps(p *service.Port, address netip.AddrPort) bool {
 	if b.options.Drain <= 0 || b.scheduler(p) == "dh" {
 		return false
 	}
-	return p.Name.Protocol != service.UDP || slices.Contains(p.Serving, address)
+	if p.Name.Protocol != service.UDP {
+		return true
+	}
+	_, serving := slices.BinarySearchFunc(p.Serving, address, netip.AddrPort.Compare)
+	return serving
 }
 
 func (b *Backend) deleteReal(h *heldServer, address netip.AddrPort) error {
 	if err := b.kernel.servers.DeleteReal(h.key, address); err != nil && !errors.Is(err, errNotFound) {
 		return err
 	}
-	if i, is := h.at(address); is {
-		h.real = slices.Delete(h.real, i, i+1)
-	}
+	delete(h.real, address)
 	b.setDrained(h.key, address)
 	return nil
 }
@@ -137,14 +147,20 @@ func (b *Backend) retire(k key, p *service.Port) error {
 	if err != nil {
 		return err
 	}
+	connections := make(map[netip.AddrPort]int, len(list))
+	for _, r := range list {
+		if r.weight == 0 {
+			connections[r.address] = r.connections
+		}
+	}
 	now := b.kernel.now()
 	for address, until := range maps.Clone(b.draining[k]) {
-		i := slices.IndexFunc(list, func(r realServer) bool { return r.address == address && r.weight == 0 })
-		if i < 0 {
-			b.setDrained(k, address) // by somebody else's hand
+		left, drains := connections[address]
+		if !drains {
+			b.setDrained(k, address) // another program has changed it
 			continue
 		}
-		if list[i].connections == 0 || !now.Before(until) || !b.keeps(p, address) {
+		if left == 0 || !now.Before(until) || !b.keeps(p, address) {
 			if err := b.deleteReal(h, address); err != nil {
 				return err
 			}

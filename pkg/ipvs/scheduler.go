@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -69,15 +70,16 @@ func (b *Backend) tellOfScheduler(ctx context.Context, w *wish, scheduler string
 // add makes a virtual server. One that is there against all knowledge is taken over.
 func (b *Backend) add(p *service.Port, want virtualServer, endpoints int) (*heldServer, error) {
 	want, err := b.choosing(p, want, endpoints, b.kernel.servers.Add)
-	h := &heldServer{virtualServer: want}
+	h := &heldServer{virtualServer: want, real: map[netip.AddrPort]uint16{}}
 	if err == nil {
 		b.traffic.forget(want.key)
 	}
 	if errors.Is(err, errExists) {
 		if want, err = b.choosing(p, want, endpoints, b.kernel.servers.Update); err == nil {
 			h.virtualServer = want
-			h.real, err = b.kernel.servers.ListReal(want.key)
-			sortReal(h.real)
+			var list []realServer
+			list, err = b.kernel.servers.ListReal(want.key)
+			h.real = weights(list)
 		}
 	}
 	return h, err

@@ -179,8 +179,7 @@ func (b *Backend) read(wanted map[key]struct{}) error {
 		if err != nil {
 			return err
 		}
-		sortReal(endpoints)
-		b.held.servers[s.key] = &heldServer{virtualServer: s, real: endpoints}
+		b.held.servers[s.key] = &heldServer{virtualServer: s, real: weights(endpoints)}
 	}
 	b.traffic.begin(b.kernel.servers.Statistics())
 	return nil
@@ -225,9 +224,9 @@ func (b *Backend) excluded(k key) bool {
 // begins anew.
 func (b *Backend) findDraining(k key, s *heldServer) {
 	until := b.kernel.now().Add(b.options.Drain)
-	for _, r := range s.real {
-		if _, known := b.draining[k][r.address]; !known && r.weight == 0 {
-			b.setDraining(k, r.address, until)
+	for address, weight := range s.real {
+		if _, known := b.draining[k][address]; !known && weight == 0 {
+			b.setDraining(k, address, until)
 		}
 	}
 }

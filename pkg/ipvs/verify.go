@@ -142,9 +142,7 @@ func (b *Backend) verifyReal(keys []key) ([]string, error) {
 		if err != nil {
 			return drift, err
 		}
-		sortReal(have)
-		same := slices.EqualFunc(have, h.real, func(x, y realServer) bool { return x.address == y.address && x.weight == y.weight })
-		if !same {
+		if !maps.Equal(weights(have), h.real) {
 			drift = append(drift, fmt.Sprintf("virtual server %s has other real servers", k))
 		}
 	}
