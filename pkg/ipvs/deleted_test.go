@@ -125,3 +125,37 @@ func TestARemovedExternalIPIsFreeOnceItsConnectionsAreCut(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatDoesNotKeepADeletedService: only open connections do.
+func TestWhatDoesNotKeepADeletedService(t *testing.T) {
+	tests := []struct {
+		name, server string
+		make         func(s *stage)
+		real         realServer
+	}{
+		{"a UDP flow", "dns,udp:53", func(s *stage) {
+			s.service("dns", dns)
+			s.slice("dns", []string{"5353/UDP"}, "away1")
+		}, realServer{weight: 1, connections: 1}},
+		{"a connection that is being closed", "web,tcp:80", func(s *stage) {
+			s.service("web", http)
+			s.slice("web", []string{"8080"}, "away1")
+		}, realServer{weight: 1, connections: 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				test.make(s)
+				s.sync()
+				for address := range s.kernel.servers[s.key(test.server)].real {
+					test.real.address = address
+					s.kernel.servers[s.key(test.server)].real[address] = test.real
+				}
+				deleteService("web")(s)
+				deleteService("dns")(s)
+				s.sync()
+				s.want("then", "")
+			})
+		})
+	}
+}

@@ -47,6 +47,8 @@ type realServer struct {
 	weight  uint16
 	// connections is how many the kernel holds, open or closing; known only where it was read from the kernel.
 	connections int
+	// established is how many of these are open or being opened. The kernel knows that of no UDP flow.
+	established int
 }
 
 // The flags of a virtual server (linux/ip_vs.h). What the scheduler flags mean is up to the scheduler: for sh and mh they are

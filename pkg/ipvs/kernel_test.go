@@ -96,7 +96,7 @@ func TestKernelRealServersComeAndGo(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f service.Family) {
 		k, s := newServersIn(t, f), virtualServer{keyOf(f, service.TCP, 1, 80), "rr", testMark, 0}
 		at := s.key
-		one, two := realServer{keyOf(f, 0, 10, 8080).address, 1, 0}, realServer{keyOf(f, 0, 11, 8080).address, 65535, 0}
+		one, two := realServer{keyOf(f, 0, 10, 8080).address, 1, 0, 0}, realServer{keyOf(f, 0, 11, 8080).address, 65535, 0, 0}
 		wantReal(t, k, at) // not even a virtual server
 		must(t, k.Add(s))
 		wantReal(t, k, at)
@@ -182,7 +182,7 @@ func TestKernelVirtualServersOfOthersAreListed(t *testing.T) {
 	v4, v6 := newServersIn(t, service.IPv4), newServersIn(t, service.IPv6)
 	one := keyOf(service.IPv4, service.TCP, 1, 80)
 	wantServers(t, v4, virtualServer{one, "wlc", flagPersistent, 90 * time.Second})
-	wantReal(t, v4, one, realServer{keyOf(service.IPv4, 0, 9, 8080).address, 7, 0})
+	wantReal(t, v4, one, realServer{keyOf(service.IPv4, 0, 9, 8080).address, 7, 0, 0})
 	wantServers(t, v6, virtualServer{keyOf(service.IPv6, service.TCP, 1, 80), "rr", 0, 0})
 }
 
@@ -196,10 +196,10 @@ func TestKernelCountsConnections(t *testing.T) {
 		optimistic := map[service.Family]string{service.IPv6: "nodad"}[f]
 		ip(t, f, fmt.Sprintf("address add %s/%d dev void %s", address(f, 200), f.Bits()-8, optimistic))
 		must(t, k.Add(s))
-		r := realServer{keyOf(f, 0, 10, 8080).address, 1, 0}
+		r := realServer{keyOf(f, 0, 10, 8080).address, 1, 0, 0}
 		must(t, k.AddReal(s.key, r))
 		connect(t, f, s.key)
-		r.connections = 1 // and not what makes the client's next one go there too
+		r.connections, r.established = 1, 1 // and not what makes the client's next one go there too
 		wantReal(t, k, s.key, r)
 	})
 }

@@ -180,6 +180,7 @@ func (k *kernelServers) ListReal(at key) ([]realServer, error) {
 			// Not the templates of session affinity, which the kernel counts apart: they are no connections, and with
 			// expire_quiescent_template those of a draining real server are void.
 			connections: d.ActiveConnections + d.InactiveConnections,
+			established: d.ActiveConnections,
 		})
 	}
 	return list, nil

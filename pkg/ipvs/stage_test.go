@@ -271,7 +271,10 @@ func (s *stage) real(server, endpoint string) realServer {
 func (s *stage) connect(server, endpoint string, connections int) {
 	s.t.Helper()
 	r := s.real(server, endpoint)
-	r.connections = connections
+	r.connections, r.established = connections, 0
+	if s.key(server).protocol != service.UDP {
+		r.established = connections
+	}
 	s.kernel.servers[s.key(server)].real[r.address] = r
 }
 
