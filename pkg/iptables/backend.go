@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/fairlead/fairlead/pkg/service"
 	"github.com/fairlead/fairlead/pkg/xtables"
@@ -34,7 +35,9 @@ type Backend struct {
 	table     *service.Table
 	left      service.Unwritten
 	claims    claims
-	refused   []refusal
+	refused   refused
+	now       func() time.Time
+	refusals  []refusal
 	neighbors service.Neighbors
 	// The chains of the nat table that belong to no service port.
 	postrouting, dispatch []string
@@ -49,6 +52,7 @@ func newBackend(options Options, open xtables.Opener) *Backend {
 		owner.Counted = prefixCount
 	}
 	return &Backend{
+		now:    time.Now,
 		rules:  xtables.New(xtables.Options{Family: options.Family, Variant: options.Variant, Owner: owner, Open: open}),
 		layout: layout{family: options.Family, mark: 1 << options.MasqueradeBit, dropInvalid: options.DropInvalid, counters: options.Counters},
 	}
@@ -63,25 +67,35 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 	if b.layout.randomPort, err = b.rules.RandomFully(ctx); err != nil {
 		return err
 	}
-	if dirty != nil && b.table != nil && table.SameNode(b.table) {
+	before := b.table
+	if before == nil || !table.SameNode(before) {
+		dirty = nil
+	}
+	if dirty != nil {
 		dirty = withLeft(dirty, b.left)
-		b.left = b.claims.reclaim(b.table, table, dirty)
-		table = withoutPorts(table, b.left)
-		err = b.syncPorts(ctx, table, dirty)
-	} else {
-		b.claims, b.left = claimAll(table)
-		table = withoutPorts(table, b.left)
-		err = b.syncAll(ctx, table)
+	}
+	want := b.leaveOut(ctx, table, before, dirty)
+	err = b.write(ctx, want, dirty)
+	if isRefusal(err) {
+		want, err = b.writeRest(ctx, table, before, suspects(want, dirty), err)
 	}
 	if err != nil {
 		b.table = nil
 		return err
 	}
-	b.table = table
+	b.table = want
 	if len(b.left) > 0 {
 		return b.left
 	}
 	return nil
+}
+
+// write writes what may differ from the last Sync.
+func (b *Backend) write(ctx context.Context, want *service.Table, dirty service.PortSet) error {
+	if dirty == nil {
+		return b.syncAll(ctx, want)
+	}
+	return b.syncPorts(ctx, want, dirty)
 }
 
 // Verify compares the kernel's rules with what the last Sync wrote, and names what differs. It finds nothing while the last Sync

@@ -27,20 +27,24 @@ func (l layout) refusals(t *service.Table) []refusal {
 	var list []refusal
 	for _, p := range t.Ports {
 		for _, f := range p.Frontends {
-			var action string
-			switch filterAction(p, f) {
-			case service.Reject:
-				action = l.reject()
-			case service.Drop:
-				action = "-j DROP"
-			default:
-				continue
+			if action := l.refusal(p, f); action != "" {
+				list = append(list, refusal{entry{frontendKey(f, p.Name.Protocol), action}, f.Kind == service.NodePort})
 			}
-			list = append(list, refusal{entry{frontendKey(f, p.Name.Protocol), action}, f.Kind == service.NodePort})
 		}
 	}
 	slices.SortFunc(list, compareRefusals)
 	return list
+}
+
+// refusal is the filter table's action for a packet to a frontend that the nat table has left as it is; empty if there is none.
+func (l layout) refusal(p *service.Port, f service.Frontend) string {
+	switch filterAction(p, f) {
+	case service.Reject:
+		return l.reject()
+	case service.Drop:
+		return "-j DROP"
+	}
+	return ""
 }
 
 // reject spells out the default as iptables-save does.

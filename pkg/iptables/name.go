@@ -35,6 +35,7 @@ const (
 	prefixGroup        = "FL-G-" // a part of the endpoints of one
 	prefixCount        = "FL-K-" // counts the connections of one
 	prefixAffinity     = "FL-A-" // one endpoint that clients stay with
+	prefixTrial        = "FL-T-" // ways to one that are tried
 	prefixClusterTree  = "FL-C-"
 	prefixExternalTree = "FL-X-"
 	prefixNodePortTree = "FL-N-"
@@ -46,8 +47,8 @@ const (
 // ours matches the names of the chains that this package makes, and those that older versions made, with shorter hashes: what it matches may
 // be deleted.
 var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
-	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFKA]-.*-([A-Z2-7]{11}|[A-Z2-7]{16})|` +
-	`G-([A-Z2-7]{11}-|[A-Z2-7]{16}-[sl])[0-9a-f]+|[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}|[A-Z2-7]{23}))$`)
+	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFKAslefkaT]-.*-([A-Z2-7]{11}|[A-Z2-7]{16})|` +
+	`[Gg]-([A-Z2-7]{11}-|[A-Z2-7]{16}-[sl])[0-9a-f]+|[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}|[A-Z2-7]{23}))$`)
 
 // hashLength is how many characters of hash tell service ports apart in chain names: 80 bits, as in kube-proxy. Whoever names Services and
 // their ports can search for two names with the same hash, which takes 2^40 attempts; see claims for what happens then.

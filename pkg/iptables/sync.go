@@ -64,10 +64,10 @@ func (b *Backend) syncPorts(ctx context.Context, table *service.Table, dirty ser
 // after it.
 func (b *Backend) planRefusals(table *service.Table, nat func() xtables.Section) []xtables.Section {
 	refused := b.layout.refusals(table)
-	before := b.rules.Plan("filter", b.layout.filterChains(table, union(refused, b.refused)), nil)
+	before := b.rules.Plan("filter", b.layout.filterChains(table, union(refused, b.refusals)), nil)
 	between := nat()
 	after := b.rules.Plan("filter", b.layout.filterChains(table, refused), b.rules.Held("filter"))
-	b.refused = refused
+	b.refusals = refused
 	return []xtables.Section{before, between, after}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -122,13 +123,23 @@ func (t *tool) Restore(ctx context.Context, text []byte) error {
 	if err == nil {
 		return nil
 	}
-	said := strings.TrimSpace(output.String())
+	said := strings.Join(strings.Fields(output.String()), " ") // one line
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == exitLocked && strings.Contains(said, "xtables lock") {
 		return fmt.Errorf("%w for %s; find it with 'fuser -v /run/xtables.lock'", ErrLocked, lockWait)
 	}
-	return fmt.Errorf("%s: %w: %s", t.restore, err, said)
+	err = fmt.Errorf("%s: %w: %s", t.restore, err, said)
+	if at := failedLine.FindStringSubmatch(said); at != nil {
+		if line, notNumber := strconv.Atoi(at[1]); notNumber == nil {
+			return NewLineError(line, err)
+		}
+	}
+	return err
 }
+
+// failedLine finds the number of a line in what iptables-restore says: "line 4: RULE_APPEND failed (No such file or directory)" (nft),
+// "Error occurred at line: 4" (both), "iptables-restore: line 5 failed" (legacy).
+var failedLine = regexp.MustCompile(`\bline:? ([0-9]+)\b`)
 
 // memoryFile is a file with a text, in memory only. A program reads it faster than a pipe.
 func memoryFile(text []byte) (*os.File, error) {

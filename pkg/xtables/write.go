@@ -1,7 +1,9 @@
 package xtables
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"k8s.io/klog/v2"
@@ -77,7 +79,7 @@ func restore(ctx context.Context, k Kernel, sections []Section) error {
 		for i, part := range parts {
 			if i > 0 {
 				if err := k.Restore(ctx, text); err != nil {
-					return RestoreError{err}
+					return restoreError(text, err)
 				}
 				text = text[:0]
 			}
@@ -88,13 +90,52 @@ func restore(ctx context.Context, k Kernel, sections []Section) error {
 		return nil
 	}
 	if err := k.Restore(ctx, text); err != nil {
-		return RestoreError{err}
+		return restoreError(text, err)
 	}
 	return nil
 }
 
 // RestoreError says that the kernel did not take the rules that it was handed.
-type RestoreError struct{ error }
+type RestoreError struct {
+	error
+
+	// Chain is the chain of the rule that the kernel refuses; empty if that is not known.
+	Chain string
+}
 
 // Unwrap returns why.
 func (e RestoreError) Unwrap() error { return e.error }
+
+// LineError says at which line of its input iptables-restore failed. On legacy iptables, that may be the line that ends a table.
+type LineError struct {
+	error
+
+	Line int // the first one is 1
+}
+
+// NewLineError is an error of iptables-restore at a line of its input.
+func NewLineError(line int, err error) error { return LineError{err, line} }
+
+// Unwrap returns what iptables-restore said.
+func (e LineError) Unwrap() error { return e.error }
+
+// restoreError adds to an error the chain of the rule that it is about.
+func restoreError(text []byte, err error) RestoreError {
+	refused := RestoreError{error: err}
+	var at LineError
+	if !errors.As(err, &at) {
+		return refused
+	}
+	n := 0
+	for line := range bytes.Lines(text) {
+		if n++; n < at.Line {
+			continue
+		}
+		if rule, ok := bytes.CutPrefix(line, []byte("-A ")); ok {
+			name, _, _ := bytes.Cut(bytes.TrimSpace(rule), []byte(" "))
+			refused.Chain = string(name)
+		}
+		break
+	}
+	return refused
+}

@@ -22,7 +22,9 @@ type Kernel struct {
 	Saves    int             // how often it was read
 	Restores [][]byte        // the text of each restore that it took
 	Fail     int             // how many restores fail from here on
-	Packets  map[string]int  // how many packets the rules of each chain have matched
+	// Refuse fails a restore at the first rule, given as its line, for which it returns an error. Tables before that one are written.
+	Refuse  func(rule string) error
+	Packets map[string]int // how many packets the rules of each chain have matched
 
 	commits int
 }
@@ -94,8 +96,35 @@ func (k *Kernel) Restore(_ context.Context, text []byte) error {
 		return errors.New("the kernel says no")
 	}
 	k.Restores = append(k.Restores, bytes.Clone(text))
-	k.commits += bytes.Count(text, []byte("COMMIT\n"))
-	return k.Rules.Restore(bytes.NewReader(text))
+	taken, refused := k.taken(text)
+	k.commits += bytes.Count(taken, []byte("COMMIT\n"))
+	return errors.Join(refused, k.Rules.Restore(bytes.NewReader(taken)))
+}
+
+// taken is the part of a restore before the table in which a rule is refused.
+func (k *Kernel) taken(text []byte) ([]byte, error) {
+	whole, at, n := 0, 0, 0
+	for line := range bytes.Lines(text) {
+		n++
+		at += len(line)
+		if string(line) == "COMMIT\n" {
+			whole = at
+		}
+		if rule := strings.TrimSpace(string(line)); k.Refuse != nil && strings.HasPrefix(rule, "-A ") {
+			if err := k.Refuse(rule); err != nil {
+				return text[:whole], k.refusal(n, err)
+			}
+		}
+	}
+	return text, nil
+}
+
+// refusal names the line as the nft variant does; legacy does not say which rule it is.
+func (k *Kernel) refusal(line int, err error) error {
+	if k.As == xtables.NFT {
+		return xtables.NewLineError(line, err)
+	}
+	return err
 }
 
 // Has implements xtables.Kernel.
