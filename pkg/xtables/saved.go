@@ -129,7 +129,7 @@ func (r *reader) line(line []byte) {
 func (r *reader) rule(line []byte) {
 	name, rest, _ := bytes.Cut(line[len("-A "):], []byte(" "))
 	if sum, known := r.chains[string(name)]; known {
-		r.chains[string(name)] = sum.then(line)
+		r.chains[string(name)] = sum.then(plainAddresses(line))
 		return
 	}
 	if r.owner.Before != "" && bytes.Contains(rest, []byte("-j "+r.owner.Before)) {
