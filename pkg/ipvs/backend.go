@@ -123,6 +123,16 @@ type heldServer struct {
 	real map[netip.AddrPort]uint16 // their weights
 }
 
+// takesConnections reports whether there is a real server for new connections.
+func (h *heldServer) takesConnections() bool {
+	for _, weight := range h.real {
+		if weight > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // New returns a Backend. It touches nothing before its first call.
 func New(options Options) *Backend {
 	return newBackend(options, newKernel(options))

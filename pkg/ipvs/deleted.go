@@ -22,7 +22,7 @@ func (b *Backend) deleted(k key) (*wish, error) {
 		return b.refused(k), nil
 	}
 	last := b.lastWish(k)
-	if last == nil && slices.ContainsFunc(h.real, func(r realServer) bool { return r.weight > 0 }) {
+	if last == nil && h.takesConnections() {
 		return nil, nil // made by an earlier process, perhaps for an address that the node does not have any more
 	}
 	if last != nil && last.frontend.Kind == service.NodePort && !slices.Contains(b.frontends.nodes, k.address.Addr()) {
