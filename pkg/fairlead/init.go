@@ -3,7 +3,6 @@ package fairlead
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"k8s.io/klog/v2"
 
@@ -52,31 +51,21 @@ func initIPVS(ctx context.Context, mode config.Mode, changes <-chan *config.Conf
 	return await(ctx, changes, prepare)
 }
 
-// await repeats prepare until it succeeds or another mode is configured, and logs the first error. An init container that failed instead
-// would be restarted again and again, and could not do more. It returns an error only if ctx ends.
+// await repeats prepare until it succeeds or another mode is configured. An init container that failed instead would be restarted again and
+// again, and could not do more. It returns an error only if ctx ends.
 func await(ctx context.Context, changes <-chan *config.Config, prepare func() error) error {
-	logger := klog.FromContext(ctx)
-	for failed := false; ; failed = true {
-		err := prepare()
-		if err == nil {
+	changed := false
+	attempt := func() error {
+		if changed {
 			return nil
 		}
-		if !failed {
-			logger.Error(err, "Proxy mode not supported by this kernel, waiting", "mode", config.ModeIPVS)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case c, more := <-changes:
-			if !more {
-				changes = nil
-			} else if chooseMode(ctx, c).Mode != config.ModeIPVS {
-				logger.Info("The mode has been changed, not waiting for IPVS", "mode", c.Mode)
-				return nil
-			}
-		case <-time.After(kernelPatience):
-		}
+		return prepare()
 	}
+	return awaitSupport(ctx, changes, attempt, func(c *config.Config) {
+		if changed = chooseMode(ctx, c).Mode != config.ModeIPVS; changed {
+			klog.FromContext(ctx).Info("The mode has been changed, not waiting for IPVS", "mode", c.Mode)
+		}
+	})
 }
 
 // prepareIPVS loads the kernel's IPVS and sets the sysctls that IPVS mode needs.

@@ -120,3 +120,21 @@ func TestInitPreparesIPVSOnlyInIPVSMode(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitingForTheKernelTakesEachChangeOfTheSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changes := make(chan *config.Config, 1)
+		changes <- config.Default()
+		close(changes)
+		attempts, applied := 0, 0
+		err := awaitSupport(t.Context(), changes, func() error {
+			if attempts++; attempts < 4 {
+				return errors.New("no ip_vs")
+			}
+			return nil
+		}, func(*config.Config) { applied++ })
+		if err != nil || attempts != 4 || applied != 1 {
+			t.Errorf("%d attempts, %d changes applied, error %v", attempts, applied, err)
+		}
+	})
+}

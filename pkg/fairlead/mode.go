@@ -158,34 +158,13 @@ func ipvsNodePorts(chosen service.NodeAddresses, own []netip.Addr, family servic
 	return chosen
 }
 
-// kernelPatience is how long Fairlead waits before it checks again whether the kernel supports the mode.
-const kernelPatience = 10 * time.Second
-
-// awaitKernel waits until the kernel supports the mode, and logs once that it does not. Nothing has been written by then. Fairlead goes
-// on by itself when the module has been loaded or the mode has been changed. It returns the settings that apply then, and an error only
-// if ctx ends.
+// awaitKernel waits until the kernel supports the mode. Nothing has been written by then. It returns the settings that apply then, and an error
+// only if ctx ends.
 func awaitKernel(ctx context.Context, c *config.Config, changes <-chan *config.Config) (*config.Config, error) {
-	for logged := false; ; {
-		err := probeKernel(c.Mode)
-		if err == nil {
-			return c, nil
-		}
-		if !logged {
-			klog.FromContext(ctx).Error(err, "Waiting: this node cannot forward in the mode that is asked for", "mode", c.Mode)
-			logged = true
-		}
-		select {
-		case <-ctx.Done():
-			return c, ctx.Err()
-		case changed, more := <-changes:
-			if !more {
-				changes = nil
-				continue
-			}
-			c = changedWhileWaiting(ctx, c, changed)
-		case <-time.After(kernelPatience):
-		}
-	}
+	err := awaitSupport(ctx, changes, func() error { return probeKernel(c.Mode) }, func(changed *config.Config) {
+		c = changedWhileWaiting(ctx, c, changed)
+	})
+	return c, err
 }
 
 // changedWhileWaiting returns the settings with those changes that a running Fairlead applies too.
