@@ -2,5 +2,5 @@
 // both variants of iptables), its table of nftables, and in IPVS mode its virtual servers, its device and its sets. What kubelet made
 // stays, and what others made.
 //
-// TakeOver does it in the background, once Fairlead serves and kube-proxy runs no more.
+// TakeOver does it in the background, once Fairlead serves and kube-proxy runs no more, for every kube-proxy that comes while Fairlead runs.
 package kubeproxy
