@@ -87,6 +87,9 @@ type Backend struct {
 	// unpaired are the pods that the kernel does not let reach themselves, unopened the Services on whose health load balancers cannot ask.
 	unpaired map[netip.Addr]error
 	unopened map[types.NamespacedName]error
+	// lacking are the sets that cannot be made, as the kernel does not have their type, and why.
+	lacking        [setCount]error
+	lookedForTypes time.Time
 	// leftOut are the ports that are not served, as their Service would need too many set entries.
 	leftOut map[types.NamespacedName]service.PortSet
 	// strayRoutes and strayPairs are those that the kernel does not give up.
@@ -167,7 +170,7 @@ func newBackend(options Options, k kernel) *Backend {
 // Node ports answer on the addresses that table lists: "all" has to be spelled out.
 func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	var err error
-	if dirty == nil || b.table == nil || !table.SameNode(b.table) {
+	if dirty == nil || b.table == nil || !table.SameNode(b.table) || b.typesAreThere() {
 		err = b.syncAll(ctx, table)
 	} else {
 		err = b.syncPorts(ctx, table, dirty)

@@ -38,6 +38,7 @@ type fake struct {
 	// often it has refused one.
 	declining map[string]int
 	declined  int
+	noTypes   []setKind     // types of ipset that it does not have
 	capacity  int           // how many entries a set takes; 0: any number
 	noIPVS    error         // what probe says
 	readOnly  error         // what tune says
@@ -288,6 +289,9 @@ func (f fakeSets) Names() (list []string, err error) {
 
 func (f fakeSets) Create(s ipset) error {
 	return f.write(func() error {
+		if slices.Contains(f.noTypes, s.kind) {
+			return fmt.Errorf("create ipset %s: %w: %s", s.name, errNoType, s.kind.module())
+		}
 		if f.sets[s.name] != nil {
 			return errExists
 		}

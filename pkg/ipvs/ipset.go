@@ -66,8 +66,8 @@ func (k kernelSets) Create(s ipset) error {
 	}
 	err := netlink.IpsetCreate(s.name, string(s.kind), options)
 	if errors.Is(err, nl.IPSetError(nl.IPSET_ERR_FIND_TYPE)) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		return fmt.Errorf("create ipset %s: the kernel has none of type %s (%w): load the modules ip_set and %s on the node, or use --proxy-mode=iptables",
-			s.name, s.kind, err, s.kind.module())
+		return fmt.Errorf("create ipset %s: %w: it has none of type %s (%w): load the modules ip_set and %s on the node (kernel option CONFIG_%s), or use --proxy-mode=iptables",
+			s.name, errNoType, s.kind, err, s.kind.module(), strings.ToUpper(s.kind.module()))
 	}
 	return setError("create ipset", s.name, err)
 }

@@ -220,7 +220,7 @@ func TestModulesOfSets(t *testing.T) {
 func TestAKindThatTheKernelDoesNotHaveIsNamed(t *testing.T) {
 	inNamespace(t)
 	err := newSets(service.IPv4).Create(ipset{"FL-TEST", "hash:no,such"})
-	if err == nil || !strings.Contains(err.Error(), "ip_set_hash_nosuch") {
+	if !errors.Is(err, errNoType) || !strings.Contains(err.Error(), "ip_set_hash_nosuch") || !strings.Contains(err.Error(), "CONFIG_IP_SET_HASH_NOSUCH") {
 		t.Error(err)
 	}
 }

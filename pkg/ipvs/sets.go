@@ -108,7 +108,7 @@ func (b *Backend) empty(id setID, unwanted []entry, failed func(entry, error)) {
 // change writes entries, as many at once as one message to the kernel takes.
 func (b *Backend) change(entries []entry, write func(ipset, ...entry) error, id setID, done func(entry, error)) {
 	s := definition(b.options.Family, id)
-	w := writer[entry]{write: func(list ...entry) error { return write(s, list...) }, done: done}
+	w := writer[entry]{write: func(list ...entry) error { return write(s, list...) }, done: done, stop: b.lacking[id]}
 	for part := range slices.Chunk(entries, batch) {
 		w.all(part)
 	}

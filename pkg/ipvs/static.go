@@ -64,6 +64,8 @@ type layout struct {
 	randomPort        bool   // MASQUERADE knows --random-fully
 	dropInvalid       bool
 	table             *service.Table
+	// lacking are the sets of types that the kernel does not have: rules cannot name them.
+	lacking [setCount]error
 }
 
 func (b *Backend) replaceRules(ctx context.Context, table *service.Table) error {
@@ -78,6 +80,7 @@ func (b *Backend) replaceRules(ctx context.Context, table *service.Table) error 
 		randomPort:  random,
 		dropInvalid: b.options.DropInvalid,
 		table:       table,
+		lacking:     b.lacking,
 	}
 	return b.kernel.rules.Replace(ctx, map[string][]xtables.Chain{"raw": l.raw(), "mangle": l.mangle(), "nat": l.nat(), "filter": l.filter()})
 }
@@ -89,11 +92,22 @@ func marked(bit uint32) string    { return fmt.Sprintf("-m mark --mark %#x/%#x",
 // in matches packets for frontends in a set.
 func (l layout) in(id setID) string { return l.match(id, "dst,dst") }
 
+// never matches no packet: no bit of the mark can differ from 0.
+const never = "-m mark ! --mark 0x0/0x0"
+
+// match matches packets for what is in a set; none, where there can be no such set.
 func (l layout) match(id setID, fields string) string {
+	if l.lacking[id] != nil {
+		return never
+	}
 	return fmt.Sprintf("-m set --match-set %s %s", definition(l.family, id).name, fields)
 }
 
+// notIn matches all others, which are all packets where there can be no such set.
 func (l layout) notIn(id setID, fields string) string {
+	if l.lacking[id] != nil {
+		return ""
+	}
 	return fmt.Sprintf("-m set ! --match-set %s %s", definition(l.family, id).name, fields)
 }
 

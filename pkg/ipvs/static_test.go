@@ -31,9 +31,11 @@ func (s *sheet) Has(xtables.Jump) (bool, error)                { return true, ni
 func (s *sheet) Restore(_ context.Context, b []byte) error     { s.restored.Write(b); return nil }
 
 // rendered is what a node writes into an empty packet filter.
-func rendered(t *testing.T, options Options, table *service.Table, random bool) string {
+func rendered(t *testing.T, options Options, table *service.Table, random bool, lacking ...setKind) string {
 	out := &sheet{random: random}
-	k := newFake(options.Family).kernel()
+	f := newFake(options.Family)
+	f.noTypes = lacking
+	k := f.kernel()
 	k.rules = xtables.New(xtables.Options{
 		Family: options.Family,
 		Owner:  xtables.Owner{Prefix: ChainPrefix, Ours: ours, Jumps: jumps},

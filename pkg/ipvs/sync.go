@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -48,6 +49,7 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	for e := range b.held.contents[setHairpin] {
 		b.strayPairs[e.client.Addr()] = struct{}{} // but for those that pair finds to be pods
 	}
+	b.logLacking(ctx)
 	if err := b.replaceRules(ctx, table); err != nil {
 		return err
 	}
@@ -96,6 +98,9 @@ func (b *Backend) pair(pods, others []netip.Addr) error {
 	for _, addr := range pods {
 		delete(b.strayPairs, addr)
 	}
+	if b.lacking[setHairpin] != nil {
+		return nil // logLacking says so
+	}
 	pods = slices.AppendSeq(pods, maps.Keys(b.unpaired))
 	b.unpaired = map[netip.Addr]error{}
 	var broken error
@@ -126,6 +131,9 @@ func (b *Backend) unpair(others []netip.Addr) error {
 // open lets load balancers in that ask for the node's health.
 func (b *Backend) open(table *service.Table) error {
 	b.unopened = map[types.NamespacedName]error{}
+	if b.lacking[setHealth] != nil {
+		return nil // logLacking says so
+	}
 	refused := map[uint16]error{}
 	var broken error
 	b.replace(setHealth, healthPorts(table), func(e entry, err error) {
@@ -153,6 +161,7 @@ func (b *Backend) forget(table *service.Table) {
 	clear(b.absent)
 	b.declined = map[key]declined{}
 	b.round = nil
+	b.lacking = [setCount]error{}
 }
 
 // read asks the kernel what it holds: what is ours, and what stands where ours should.
@@ -194,7 +203,7 @@ func (b *Backend) readSets() error {
 	for id := range setCount {
 		s := definition(b.options.Family, id)
 		if !slices.Contains(names, s.name) {
-			if err := b.kernel.sets.Create(s); err != nil {
+			if err := b.createSet(id); err != nil {
 				return err
 			}
 			continue
@@ -206,6 +215,47 @@ func (b *Backend) readSets() error {
 		b.held.contents[id] = set(entries)
 	}
 	return nil
+}
+
+// createSet makes a set. Frontends are in sets of one type, without which nothing can be served; one of another type can be missing.
+func (b *Backend) createSet(id setID) error {
+	s := definition(b.options.Family, id)
+	err := b.kernel.sets.Create(s)
+	if s.kind == ofFrontends || !errors.Is(err, errNoType) {
+		return err
+	}
+	b.lacking[id], b.lookedForTypes = err, b.kernel.now()
+	return nil
+}
+
+// typesAreThere reports whether the kernel has got the type of a set that could not be made. It asks once a minute: the kernel looks for the
+// module each time.
+func (b *Backend) typesAreThere() bool {
+	if b.lacking == [setCount]error{} || b.kernel.now().Sub(b.lookedForTypes) < time.Minute {
+		return false
+	}
+	b.lookedForTypes = b.kernel.now()
+	for id, err := range b.lacking {
+		if err != nil && b.kernel.sets.Create(definition(b.options.Family, setID(id))) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// logLacking logs what no Service is told of: pods that cannot reach themselves through a Service, and health checks that the node's own rules
+// may drop. What else there is to the Services concerned is served.
+func (b *Backend) logLacking(ctx context.Context) {
+	for id, effect := range map[setID]string{
+		setHairpin: "Pods cannot reach themselves through a Service",
+		setHealth:  "Health checks of load balancers are not let in where the policy of INPUT is DROP",
+	} {
+		if err := b.lacking[id]; err != nil {
+			b.once(ctx, effect, "reason", err.Error())
+		} else {
+			delete(b.said, effect)
+		}
+	}
 }
 
 func set[T comparable](entries []T) map[T]struct{} {

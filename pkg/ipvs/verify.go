@@ -51,6 +51,9 @@ func (b *Backend) Verify(ctx context.Context) (drift []string, err error) {
 func (b *Backend) newRound() []check {
 	round := []check{b.verifyRoutes, b.verifyServers}
 	for id := range setCount {
+		if b.lacking[id] != nil {
+			continue
+		}
 		round = append(round, func(context.Context) ([]string, error) { return b.verifySet(id) })
 	}
 	for part := range slices.Chunk(slices.SortedFunc(maps.Keys(b.held.servers), compareKeys), atOnce) {
