@@ -53,6 +53,7 @@ func TestDeletedServices(t *testing.T) {
 		{"a full sync keeps telling the client", time.Minute, []func(*stage){later(time.Minute), (*stage).resync}, refusingDeleted},
 		{"a full sync stops telling the client", time.Minute, []func(*stage){later(time.Minute), func(s *stage) { s.kernel.clock = s.kernel.clock.Add(refuseFor) }, (*stage).resync}, ""},
 		{"without draining the client is told at once", 0, nil, refusingDeleted},
+		{"after everything was removed, nobody is told any more", 0, []func(*stage){func(s *stage) { must(s.t, s.backend.Remove(s.t.Context())) }, (*stage).resync}, ""},
 		{"a new Service at the address is served", 0, []func(*stage){recreate}, served},
 		{"a new Service at the address is served, and the old connection goes on", time.Minute, []func(*stage){recreate}, served + "\n server web,tcp:80 > away1:8080 weight 0"},
 		{"a new Service at the address is served as long as it is there", 0, []func(*stage){recreate, later(refuseFor)}, served},

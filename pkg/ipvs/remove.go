@@ -10,7 +10,7 @@ import (
 // Backend wrote, so that it also cleans up after a process that is gone, and on a node without IPVS. Where another mode serves already,
 // nobody notices but who has a connection that stands by IPVS; see Drain.
 func (b *Backend) Remove(ctx context.Context) error {
-	b.table = nil
+	b.table, b.refusing = nil, nil
 	if err := b.kernel.rules.Unhook(ctx, newcomers...); err != nil {
 		return err // new connections come here still, and need what they find
 	}
