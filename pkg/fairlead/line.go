@@ -50,6 +50,7 @@ func newLine(c *config.Settings, family service.Family, nodeName string, m *moni
 		Family:               family,
 		NodeName:             nodeName,
 		Pods:                 localTraffic(c, family),
+		APIServer:            apiServer(c.Config),
 		MasqueradeAll:        c.MasqueradeAll,
 		MasqueradeInternalIP: c.MasqueradeAddress == config.MasqueradeInternalIP,
 	})

@@ -18,6 +18,9 @@ type Options struct {
 	NodeName string
 	// Pods tells pods from everybody else, until SetPods says otherwise.
 	Pods LocalTraffic
+	// APIServer is the address by which this program reaches the API server. No external IP takes it: the program could not learn any more
+	// that the Service with that external IP has been deleted. It may be invalid.
+	APIServer netip.AddrPort
 	// MasqueradeAll rewrites the source of everything that goes through a Service.
 	MasqueradeAll bool
 	// MasqueradeInternalIP rewrites sources to the first address of the own Node object, once that is known, whatever interface a

@@ -81,3 +81,26 @@ func TestAnExternalIPThatCoversANodePortIsReported(t *testing.T) {
 		})
 	}
 }
+
+func TestNoExternalIPTakesTheAPIServersAddress(t *testing.T) {
+	b := NewBuilder(Options{Family: IPv4, Pods: pods, APIServer: netip.MustParseAddrPort("192.0.2.10:6443")})
+	thief := withAddresses(servicetest.Service("thief", "10.96.0.1", "api:6443", "udp:6443/UDP", "http:80"), 1, []string{"192.0.2.10"})
+	add(b, thief, servicetest.Slice("thief", "thief-1", []string{"api:1", "udp:1/UDP", "http:1"}, "10.244.6.6"))
+	table, _, problems := b.Build()
+	checkProblems(t, problems, []string{"Service default/thief … external IP 192.0.2.10:6443/tcp is the address by which this node reaches the API server, and is not served"})
+	for packet, want := range map[string]string{
+		"10.244.2.9 > 192.0.2.10:6443":     "pass",
+		"10.244.2.9 > 192.0.2.10:6443/udp": "forward 10.244.6.6:1+m",
+		"10.244.2.9 > 192.0.2.10:80":       "forward 10.244.6.6:1+m",
+		"10.244.2.9 > 10.96.0.1:6443":      "forward 10.244.6.6:1",
+	} {
+		if got := route(t, table, packet); got != want {
+			t.Errorf("%s: got %s, want %s", packet, got, want)
+		}
+	}
+	b.SetService(withAddresses(servicetest.Service("lb", "10.96.0.2", "6443"), 2, nil, "192.0.2.10"))
+	table, _, _ = b.Build()
+	if got, want := route(t, table, "10.244.2.9 > 192.0.2.10:6443"), "reject"; got != want {
+		t.Errorf("a load-balancer IP: got %s, want %s", got, want)
+	}
+}

@@ -15,6 +15,7 @@ const (
 	lost     outcome = iota // the other one has it
 	held                    // the other one claims it too
 	covers                  // an address of the node, where the other one's node port does not answer because of it
+	reserved                // it is the API server's
 	shadowed                // a node port that does not answer on an address of the node, which the other one has
 )
 
@@ -73,6 +74,8 @@ func (c contest) String() string {
 		return fmt.Sprintf("%s belongs to Service %s, which has it as its %s", place, c.other, c.rival.kind)
 	case held:
 		return fmt.Sprintf("%s is also claimed by Service %s, which does not get it", place, c.other)
+	case reserved:
+		return fmt.Sprintf("%s is the address by which this node reaches the API server, and is not served", place)
 	case covers:
 		return fmt.Sprintf("%s is an address of the node, and goes before the node port of Service %s there", place, c.other)
 	default:
@@ -82,6 +85,10 @@ func (c contest) String() string {
 
 // settle reports whether a service port has the address of one of its frontends, and notes which other Services want it.
 func (b *Builder) settle(p *Port, f Frontend, c *contests) bool {
+	if f.Kind == ExternalIP && f.Address == b.options.APIServer && p.Name.Protocol == TCP {
+		c.add(reserved, p, f, claim{p, f.Kind})
+		return false
+	}
 	list := b.claims[addressOf(f, p.Name.Protocol)]
 	if holder := list[0]; holder.port != p {
 		c.add(lost, p, f, holder)
