@@ -47,7 +47,7 @@ type Backend struct {
 func New(options Options) *Backend { return newBackend(options, xtables.Open) }
 
 func newBackend(options Options, open xtables.Opener) *Backend {
-	owner := xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps, Before: options.Before}
+	owner := xtables.Owner{Prefix: prefixAll, Ours: ours.MatchString, Jumps: jumps, Before: options.Before, Keeps: refuses}
 	if options.Counters {
 		owner.Counted = prefixCount
 	}

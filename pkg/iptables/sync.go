@@ -14,6 +14,7 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.rules.Read(ctx); err != nil {
 		return err
 	}
+	b.refusals = b.layout.heldRefusals(b.rules.Text("filter"))
 	b.neighbors = service.Neighbors{}
 	var nat []xtables.Chain
 	for _, p := range table.Ports {

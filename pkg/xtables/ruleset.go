@@ -24,6 +24,8 @@ type Owner struct {
 	Before string
 	// Counted begins the names of those of the owner's chains whose packets are counted; see Ruleset.Packets. Empty: none are.
 	Counted string
+	// Keeps reports whether the rules of a chain are wanted as text when the kernel is read; see Ruleset.Text. Nil: none are.
+	Keeps func(table, chain string) bool
 }
 
 // Options are the settings of a Ruleset.
@@ -106,6 +108,15 @@ func (r *Ruleset) Read(ctx context.Context) error {
 
 // Forget drops what was last written, so that Verify finds nothing until the kernel has been read again.
 func (r *Ruleset) Forget() { r.found, r.written, r.watch.stamp = nil, nil, unwatched }
+
+// Text has the rules of those chains of one table that the owner keeps, as the kernel held them when it was last read, without "-A CHAIN". It
+// is there between Read and Write.
+func (r *Ruleset) Text(table string) map[string][]string {
+	if r.found == nil {
+		return nil
+	}
+	return r.found.texts[table]
+}
 
 // Held lists the chains that one table has.
 func (r *Ruleset) Held(table string) []string {

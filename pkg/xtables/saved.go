@@ -18,6 +18,7 @@ type saved struct {
 	late   []Jump               // those of the jumps that come after one into the chains that the owner goes before
 	// packets has how many packets the first rule of each counted chain has matched; see Owner.Counted.
 	packets map[string]uint64
+	texts   map[string]map[string][]string // by table and chain; see Owner.Keeps
 }
 
 // hasJump reports whether the kernel has a jump just as we write it.
@@ -129,7 +130,9 @@ func (r *reader) line(line []byte) {
 func (r *reader) rule(line []byte) {
 	name, rest, _ := bytes.Cut(line[len("-A "):], []byte(" "))
 	if sum, known := r.chains[string(name)]; known {
-		r.chains[string(name)] = sum.then(plainAddresses(line))
+		line = plainAddresses(line)
+		r.chains[string(name)] = sum.then(line)
+		r.keep(string(name), line)
 		return
 	}
 	if r.owner.Before != "" && bytes.Contains(rest, []byte("-j "+r.owner.Before)) {
@@ -147,4 +150,19 @@ func (r *reader) rule(line []byte) {
 			r.saved.late = append(r.saved.late, j)
 		}
 	}
+}
+
+// keep keeps the text of a rule, if the owner wants that of its chain.
+func (r *reader) keep(chain string, line []byte) {
+	if r.owner.Keeps == nil || !r.owner.Keeps(r.table, chain) {
+		return
+	}
+	if r.saved.texts == nil {
+		r.saved.texts = map[string]map[string][]string{}
+	}
+	if r.saved.texts[r.table] == nil {
+		r.saved.texts[r.table] = map[string][]string{}
+	}
+	rule := strings.TrimSpace(strings.TrimPrefix(string(line), "-A "+chain))
+	r.saved.texts[r.table][chain] = append(r.saved.texts[r.table][chain], rule)
 }
