@@ -48,7 +48,7 @@ const (
 // be deleted.
 var ours = regexp.MustCompile(`^FL-(SERVICES|CLUSTER-IPS|EXTERNAL-IPS|NODE-PORTS|POSTROUTING|MASQUERADE|HAIRPIN|INPUT|FORWARD|` +
 	`FILTER|HEALTH-CHECKS|NO-ENDPOINTS|NO-NODE-PORTS|[SLEFKAslefkaT]-.*-([A-Z2-7]{11}|[A-Z2-7]{16})|` +
-	`[Gg]-([A-Z2-7]{11}-|[A-Z2-7]{16}-[sl])[0-9a-f]+|[CXNHRP]-([0-9a-f]+|[A-Z2-7]{16}|[A-Z2-7]{23}))$`)
+	`[Gg]-([A-Z2-7]{11}-|[A-Z2-7]{16}-[sl])[0-9a-f]+|[CXNHRP]-([0-9a-f]+(-[0-9])?|[A-Z2-7]{16}|[A-Z2-7]{23}))$`)
 
 // hashLength is how many characters of hash tell service ports apart in chain names: 80 bits, as in kube-proxy. Whoever names Services and
 // their ports can search for two names with the same hash, which takes 2^40 attempts; see claims for what happens then.

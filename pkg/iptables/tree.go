@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairlead/fairlead/pkg/xtables"
@@ -75,22 +76,44 @@ func (t tree) level(w *xtables.ChainWriter, entries []entry, at place, below *[]
 	if len(entries) == 0 {
 		return
 	}
+	if at.depth < deepest && !byDigit(entries, at.depth) {
+		t.clustered(w, entries, at, below)
+		return
+	}
 	differs := common(entries[0].key, entries[len(entries)-1].key)
 	for len(entries) > 0 {
 		group := sameDigit(entries, differs)
 		entries = entries[len(group):]
-		if len(group) <= inline || at.depth == deepest {
-			for _, e := range group {
-				w.Rule(t.shape.match(e.key, at.known), e.action)
-			}
-			continue
-		}
-		prefix := group[0].key[:common(group[0].key, group[len(group)-1].key)]
-		child := xtables.NewChain(t.chainName(prefix))
-		t.level(child, group, place{at.depth + 1, len(prefix), "-g"}, below)
-		*below = append(*below, child.Chain)
-		w.Rule(t.shape.match(prefix, at.known), at.jump, child.Name())
+		t.group(w, group, at, "", below)
 	}
+}
+
+// clustered writes the rules that decide between entries which the levels left cannot take digit by digit.
+func (t tree) clustered(w *xtables.ChainWriter, entries []entry, at place, below *[]xtables.Chain) {
+	most := capacity(at.depth + 1)
+	for len(entries) > most*spread { // more than there should be at this depth
+		most *= 2
+	}
+	// The first digits of a cluster can be those of the chain that it is in, so the depth tells their names apart.
+	suffix := "-" + strconv.Itoa(at.depth+1)
+	for _, group := range clusters(entries, most) {
+		t.group(w, group, at, suffix, below)
+	}
+}
+
+// group writes the rules for entries that have their first digits in common: one for each, or one that leads to a chain of their own.
+func (t tree) group(w *xtables.ChainWriter, group []entry, at place, suffix string, below *[]xtables.Chain) {
+	if len(group) <= inline || at.depth == deepest {
+		for _, e := range group {
+			w.Rule(t.shape.match(e.key, at.known), e.action)
+		}
+		return
+	}
+	prefix := group[0].key[:common(group[0].key, group[len(group)-1].key)]
+	child := xtables.NewChain(t.chainName(prefix, suffix))
+	t.level(child, group, place{at.depth + 1, len(prefix), "-g"}, below)
+	*below = append(*below, child.Chain)
+	w.Rule(t.shape.match(prefix, at.known), at.jump, child.Name())
 }
 
 // sameDigit returns the first entries that have one digit in common at the given place. No two keys are equal: a Table
@@ -103,9 +126,10 @@ func sameDigit(entries []entry, at int) []entry {
 	return entries[:n]
 }
 
-func (t tree) chainName(prefix key) string {
-	if len(t.prefix)+len(prefix) <= xtables.MaxChainName {
-		return t.prefix + prefix.text()
+// chainName names the chain for what begins with some digits. suffix tells those apart that begin with the same ones.
+func (t tree) chainName(prefix key, suffix string) string {
+	if len(t.prefix)+len(prefix)+len(suffix) <= xtables.MaxChainName {
+		return t.prefix + prefix.text() + suffix
 	}
-	return t.prefix + hash(string(prefix), xtables.MaxChainName-len(t.prefix))
+	return t.prefix + hash(string(prefix)+suffix, xtables.MaxChainName-len(t.prefix))
 }

@@ -17,6 +17,9 @@ type Chain struct {
 // Name is the chain's name.
 func (c Chain) Name() string { return c.name }
 
+// Text has the rules as iptables-save prints them, each on a line.
+func (c Chain) Text() []byte { return c.text }
+
 // Names lists the names of chains.
 func Names(chains []Chain) []string {
 	list := make([]string, len(chains))
