@@ -190,7 +190,8 @@ func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*se
 // isRefusal tells a refusal of rules from other errors of a restore.
 func isRefusal(err error) bool {
 	var refused xtables.RestoreError
-	return errors.As(err, &refused) && !errors.Is(err, xtables.ErrLocked) && !errors.Is(err, context.Canceled)
+	return errors.As(err, &refused) && !errors.Is(err, xtables.ErrLocked) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // among finds the refused ones among ports: it asks for all of them, then for the one that the error names, then for each half.

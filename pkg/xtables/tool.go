@@ -33,7 +33,8 @@ type tool struct {
 	family        service.Family
 	variant       Variant
 	save, restore string // paths
-	rules         *goiptables.IPTables
+	program       string // that of iptables itself
+	randomFully   bool
 }
 
 // Open finds the programs of a variant. With Auto, or none, it finds out first which variant is in use.
@@ -71,11 +72,12 @@ func newTool(f service.Family, v Variant) (*tool, error) {
 	if f == service.IPv6 {
 		proto = goiptables.ProtocolIPv6
 	}
-	var err error
-	t.rules, err = goiptables.New(goiptables.IPFamily(proto), goiptables.Path(paths[2]), goiptables.Timeout(int(lockWait.Seconds())))
+	t.program = paths[2]
+	rules, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(paths[2]), goiptables.Timeout(int(lockWait.Seconds())))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", paths[2], err)
 	}
+	t.randomFully = rules.HasRandomFully()
 	return t, nil
 }
 
@@ -83,7 +85,7 @@ func newTool(f service.Family, v Variant) (*tool, error) {
 func (t *tool) Variant() Variant { return t.variant }
 
 // RandomFully implements Kernel.
-func (t *tool) RandomFully() bool { return t.rules.HasRandomFully() }
+func (t *tool) RandomFully() bool { return t.randomFully }
 
 // Stamp implements Kernel.
 func (t *tool) Stamp(context.Context) (Stamp, error) {
@@ -100,10 +102,9 @@ func (t *tool) Save(ctx context.Context, out io.Writer) error { return t.print(c
 func (t *tool) SaveCounters(ctx context.Context, out io.Writer) error { return t.print(ctx, out, "-c") }
 
 func (t *tool) print(ctx context.Context, out io.Writer, args ...string) error {
-	cmd := exec.CommandContext(ctx, t.save, args...)
 	var stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = out, &stderr
-	if err := cmd.Run(); err != nil {
+	err := run(ctx, programLimit, t.save, args, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = out, &stderr })
+	if err != nil {
 		return fmt.Errorf("%s: %w: %s", t.save, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return nil
@@ -116,17 +117,16 @@ func (t *tool) Restore(ctx context.Context, text []byte) error {
 		return fmt.Errorf("hand the rules to %s: %w", t.restore, err)
 	}
 	defer input.Close()
-	cmd := exec.CommandContext(ctx, t.restore, "--noflush", "-w", strconv.Itoa(int(lockWait.Seconds())))
 	var output bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, &output, &output
-	err = cmd.Run()
+	err = run(ctx, programLimit, t.restore, []string{"--noflush", "-w", strconv.Itoa(int(lockWait.Seconds()))}, func(cmd *exec.Cmd) {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = input, &output, &output
+	})
 	if err == nil {
 		return nil
 	}
 	said := strings.Join(strings.Fields(output.String()), " ") // one line
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == exitLocked && strings.Contains(said, "xtables lock") {
-		return fmt.Errorf("%w for %s; find it with 'fuser -v /run/xtables.lock'", ErrLocked, lockWait)
+	if locked(err, said) {
+		return errLockedAllTheTime
 	}
 	err = fmt.Errorf("%s: %w: %s", t.restore, err, said)
 	if at := failedLine.FindStringSubmatch(said); at != nil {
@@ -161,25 +161,45 @@ func memoryFile(text []byte) (*os.File, error) {
 
 // Has implements Kernel.
 func (t *tool) Has(j Jump) (bool, error) {
-	has, err := t.rules.Exists(j.Table, j.From, strings.Fields(j.rule())...)
-	if err != nil {
-		return false, fmt.Errorf("look for the jump to %s from %s %s: %w", j.To, j.Table, j.From, lockError(err))
+	err := t.command("-C", j)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return false, nil
 	}
-	return has, nil
+	if err != nil {
+		return false, fmt.Errorf("look for the jump to %s from %s %s: %w", j.To, j.Table, j.From, err)
+	}
+	return true, nil
 }
 
 // Delete implements Kernel.
 func (t *tool) Delete(j Jump) error {
-	if err := t.rules.Delete(j.Table, j.From, strings.Fields(j.rule())...); err != nil {
-		return fmt.Errorf("delete the jump to %s from %s %s: %w", j.To, j.Table, j.From, lockError(err))
+	if err := t.command("-D", j); err != nil {
+		return fmt.Errorf("delete the jump to %s from %s %s: %w", j.To, j.Table, j.From, err)
 	}
 	return nil
 }
 
-func lockError(err error) error {
-	var failed *goiptables.Error
-	if errors.As(err, &failed) && failed.ExitStatus() == exitLocked {
-		return fmt.Errorf("%w: %w", ErrLocked, err)
+// command runs iptables with an action for a jump.
+func (t *tool) command(action string, j Jump) error {
+	args := append([]string{"-w", strconv.Itoa(int(lockWait.Seconds())), "-t", j.Table, action, j.From}, strings.Fields(j.rule())...)
+	var output bytes.Buffer
+	err := run(context.Background(), programLimit, t.program, args, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = &output, &output })
+	if err == nil {
+		return nil
 	}
-	return err
+	said := strings.Join(strings.Fields(output.String()), " ")
+	if locked(err, said) {
+		return errLockedAllTheTime
+	}
+	return fmt.Errorf("%s: %w: %s", t.program, err, said)
+}
+
+var errLockedAllTheTime = fmt.Errorf("%w for %s; find it with 'fuser -v /run/xtables.lock'", ErrLocked, lockWait)
+
+// locked reports whether a program of legacy iptables failed as another one held the lock all the time. Its exit status is the same where it
+// cannot open the lock's file, on a read-only /run.
+func locked(err error, said string) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == exitLocked && strings.Contains(said, "holding the xtables lock")
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
 
 	"github.com/fairlead/fairlead/pkg/service"
 )
@@ -95,11 +96,16 @@ func gather(ctx context.Context, v Variant) (evidence, error) {
 			}
 			return e, err
 		}
-		out, err := exec.CommandContext(ctx, path).Output()
-		if err != nil {
-			return e, commandError(path, err)
+		var out, said bytes.Buffer
+		if err := run(ctx, programLimit, path, nil, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = &out, &said }); err != nil {
+			err = fmt.Errorf("%s: %w: %s", path, err, bytes.TrimSpace(said.Bytes()))
+			if f == service.IPv6 { // a node may have no working IPv6 half, and use this variant for IPv4 all the same
+				klog.FromContext(ctx).Info("Cannot look for IPv6 rules, going by those of IPv4", "variant", v, "reason", err)
+				break
+			}
+			return e, err
 		}
-		e.add(out)
+		e.add(out.Bytes())
 	}
 	return e, nil
 }
@@ -129,13 +135,4 @@ func program(f service.Family, v Variant, action string) (string, error) {
 		return "", fmt.Errorf("%s %w", name, ErrNotInstalled)
 	}
 	return path, nil
-}
-
-// commandError adds to a failed command what it said.
-func commandError(path string, err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fmt.Errorf("%s: %w: %s", path, err, bytes.TrimSpace(exit.Stderr))
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }
