@@ -31,6 +31,10 @@ const (
 	// countBudget is the same for readings that nothing but the counters of packets asks for. Without one of its own, the counts of a large
 	// cluster would be many minutes old, or a change would wait as long to be looked at.
 	countBudget = 500 * time.Millisecond
+	// longestDebt is how many calls of Verify at the most pay off what readings have cost beyond their budget: ten minutes at the usual
+	// sync period. A reading that costs more than that is then paid for in part only, so that a change is looked at in the end even where
+	// other programs never stop changing rules, such as those of the other IP family on nft, which shares the stamp.
+	longestDebt = 20
 	// fullPeriod is how often everything is read although the stamp is the same, where that proves little.
 	fullPeriod = 10 * time.Minute
 	// fullShare bounds what that costs, as a part of one CPU: one in so many.
@@ -44,6 +48,7 @@ type watch struct {
 	cost  time.Duration // of the last reading
 	// How much processor time Verify has used beyond its budget: because something has changed, and for the counters alone.
 	spent, spentCounting time.Duration
+	hooked               Stamp // when all jumps were last seen in place; see Ruleset.unhooked
 }
 
 // current is the kernel's stamp, or unwatched where it has none: then everything has to be read, which says more about the reason.
@@ -113,6 +118,15 @@ func (w *watch) due(ctx context.Context, k Kernel) (due, may bool) {
 		return false, false
 	}
 	return true, w.spent < burst
+}
+
+// spend takes the cost of the last reading from the budget for changes, or from that for counters.
+func (w *watch) spend(counting bool) {
+	if counting {
+		w.spentCounting = min(w.spentCounting+w.cost, longestDebt*countBudget)
+	} else {
+		w.spent = min(w.spent+w.cost, burst+longestDebt*budget)
+	}
 }
 
 // mayCount reports whether Verify may read the kernel for the counters alone.

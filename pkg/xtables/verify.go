@@ -17,13 +17,13 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	}
 	r.leaveOther(ctx)
 	due, may := r.watch.due(ctx, r.kernel)
-	spent := &r.watch.spent
+	counting := false
 	switch count := r.owner.Counted != "" && r.watch.mayCount(); {
 	case due && may:
 	case count:
-		spent = &r.watch.spentCounting
+		counting = true
 	case due:
-		return r.unhooked()
+		return r.unhooked(ctx)
 	default:
 		return nil, nil
 	}
@@ -32,7 +32,7 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 		have, err = readKernel(ctx, r.kernel, r.owner)
 		return err
 	})
-	*spent += r.watch.cost
+	r.watch.spend(counting)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +55,14 @@ func (r *Ruleset) Verify(ctx context.Context) (drift []string, err error) {
 	return drift, nil
 }
 
-// unhooked names the jumps that are gone. Whoever flushes a table takes them too, and that must not wait until all may be read.
-func (r *Ruleset) unhooked() (drift []string, err error) {
+// unhooked names the jumps that are gone. Whoever flushes a table takes them too, and that must not wait until all may be read. It asks only
+// for those in tables that have changed since all were last seen in place: on legacy, iptables reads the whole table for each question.
+func (r *Ruleset) unhooked(ctx context.Context) (drift []string, err error) {
+	now := current(ctx, r.kernel)
 	for _, j := range r.owner.Jumps {
+		if r.watch.unchanged(now, j.Table) {
+			continue
+		}
 		has, err := r.kernel.Has(j)
 		if err != nil {
 			return nil, err
@@ -66,7 +71,19 @@ func (r *Ruleset) unhooked() (drift []string, err error) {
 			drift = append(drift, j.gone())
 		}
 	}
+	if len(drift) == 0 {
+		r.watch.hooked = now
+	}
 	return drift, nil
+}
+
+// unchanged reports whether a table is as it was when all jumps were last seen in place. On legacy, that is how many entries it has.
+func (w *watch) unchanged(now Stamp, table string) bool {
+	if w.hooked.Text == "" {
+		return false
+	}
+	before, counted := w.hooked.Count[table]
+	return now.Text == w.hooked.Text || counted && now.Count[table] == before
 }
 
 func compareChains(table string, want, have checksums) []string {
