@@ -28,6 +28,7 @@ func TestDriftIsRepairedCountedAndSaid(t *testing.T) {
 		if chain == "" {
 			t.Fatalf("no chain of a Service in\n%s", s.Rules(lab.IPv4))
 		}
+		s.Settled()
 		before := s.Rules(lab.IPv4)
 		if out, err := s.Node().Output(t.Context(), "iptables-"+variant, "-t", "nat", "-F", chain); err != nil {
 			t.Fatal(err, out)

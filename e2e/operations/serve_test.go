@@ -125,6 +125,7 @@ func TestSIGTERMLeavesTheRules(t *testing.T) {
 		s, client := web(t, variant)
 		s.Start()
 		s.Serves(site.HealthzPort, "/readyz", 200)
+		s.Settled()
 		before := map[lab.Family]string{}
 		for _, f := range lab.Families {
 			s.Answers(client, "tcp", vip(f))

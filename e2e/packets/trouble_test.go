@@ -76,6 +76,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 		s.Write("empty", site.DualStack("empty", 11, "80"))
 		s.Start(site.ModeFlag("sync-period"), "1s")
 		webAnswers(s, client)
+		s.Settled()
 		before := s.Rules(lab.IPv4)
 		damages := []struct {
 			name string

@@ -224,6 +224,22 @@ func (s *Site) logsMore(message string, times int) {
 	})
 }
 
+// Settled waits until the first sync has had all its effects. In iptables mode, the last one is that route_localnet is set, behind a rule of
+// its own.
+func (s *Site) Settled() {
+	s.t.Helper()
+	if Mode != "iptables" {
+		return
+	}
+	s.Eventually("route_localnet is set", func() error {
+		out, err := s.Node().Output(s.t.Context(), "cat", "/proc/sys/net/ipv4/conf/all/route_localnet")
+		if err == nil && strings.TrimSpace(out) != "1" {
+			err = fmt.Errorf("it is %s", out)
+		}
+		return err
+	})
+}
+
 // Rules are the node's rules without counters and comments.
 func (s *Site) Rules(f lab.Family) string {
 	s.t.Helper()
