@@ -25,8 +25,8 @@ type Options struct {
 	// UnrepliedTCP deletes the entries of TCP connections that were being opened towards an endpoint that is gone now, so
 	// that the client's next attempt, from the same port, reaches another one. Connections that stand are left alone always.
 	UnrepliedTCP bool
-	// Observe is told of each look at the kernel's table: how long it took, and how many flows were deleted; nil: nobody is.
-	Observe func(took time.Duration, deleted int)
+	// Observe is called after each look at the kernel's table; nil: it is not.
+	Observe func(Sweep)
 }
 
 // Flows keeps the kernel's connection tracking in step with the rules, in one IP family. The kernel asks the rules about the
@@ -66,9 +66,10 @@ func (f *Flows) Synced(ctx context.Context, was, is *service.Table, dirty servic
 
 func (f *Flows) sweep(ctx context.Context, j *judge) error {
 	start := time.Now()
-	var deleted, failed int
+	var failed int
+	deleted := map[Deleted]int{}
 	if f.options.Observe != nil {
-		defer func() { f.options.Observe(time.Since(start), deleted) }()
+		defer func() { f.options.Observe(Sweep{Took: time.Since(start), Deleted: deleted}) }()
 	}
 	stale, dumpErr := f.find(ctx, j)
 	var first error
@@ -81,7 +82,7 @@ func (f *Flows) sweep(ctx context.Context, j *judge) error {
 			first = cmp.Or(first, err)
 			continue
 		}
-		deleted++
+		deleted[Deleted{s.protocol, s.reason()}]++
 	}
 	klog.FromContext(ctx).V(2).Info("Looked for stale flows", "family", f.options.Family, "found", len(stale), "failed", failed)
 	if dumpErr != nil {

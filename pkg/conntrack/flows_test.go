@@ -3,6 +3,7 @@ package conntrack
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -453,5 +454,19 @@ func TestFlowsKeepLittleWhereNothingEverWorks(t *testing.T) {
 	}
 	if err := flows.Synced(t.Context(), is, is, service.PortSet{}); err != nil || len(k.removed) != 1 {
 		t.Errorf("what there is now is forgotten: error %v, deleted %q", err, k.removed)
+	}
+}
+
+func TestASweepIsObservedWithWhatItDeletes(t *testing.T) {
+	var sweeps []Sweep
+	options := Options{Observe: func(s Sweep) { sweeps = append(sweeps, s) }}
+	flows, k := testFlows(service.IPv4, options, "udp vip:53 c:53", "udp vip:53", "tcp vip:80 opening", "tcp vip:80 c:80")
+	ports := []port{{name: "dns", at: "vip:53", to: "a:53"}, {name: "web", protocol: service.TCP, at: "vip:80", to: "a:80"}}
+	if err := flows.Synced(t.Context(), nil, buildTable(service.IPv4, ports...), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := map[Deleted]int{{service.UDP, EndpointGone}: 1, {service.UDP, NotTranslated}: 1, {service.TCP, NotTranslated}: 1}
+	if len(sweeps) != 1 || !maps.Equal(sweeps[0].Deleted, want) || len(k.removed) != 3 {
+		t.Errorf("observed %v for %q, want %v", sweeps, k.removed, want)
 	}
 }

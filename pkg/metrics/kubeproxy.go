@@ -3,10 +3,10 @@ package metrics
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
@@ -105,10 +105,21 @@ func (m *Metrics) Healthz(status int) { m.proxy.healthz.WithLabelValues(strconv.
 func (m *Metrics) Livez(status int) { m.proxy.livez.WithLabelValues(strconv.Itoa(status)).Inc() }
 
 // Flows returns what counts stale flows of a family.
-func (m *Metrics) Flows(family service.Family) func(took time.Duration, deleted int) {
-	took, total := m.proxy.flows.WithLabelValues(family.String()), m.proxy.flowsDeleted.WithLabelValues(family.String())
-	return func(t time.Duration, deleted int) {
-		took.Observe(t.Seconds())
-		total.Add(float64(deleted))
+func (m *Metrics) Flows(family service.Family) func(conntrack.Sweep) {
+	f := family.String()
+	took, total := m.proxy.flows.WithLabelValues(f), m.proxy.flowsDeleted.WithLabelValues(f)
+	ownTook := m.own.sweeps.WithLabelValues(f)
+	for _, protocol := range []service.Protocol{service.TCP, service.UDP, service.SCTP} {
+		for _, reason := range conntrack.Reasons {
+			m.own.flowsDeleted.WithLabelValues(protocol.String(), string(reason), f)
+		}
+	}
+	return func(s conntrack.Sweep) {
+		took.Observe(s.Took.Seconds())
+		ownTook.Observe(s.Took.Seconds())
+		for d, n := range s.Deleted {
+			total.Add(float64(n))
+			m.own.flowsDeleted.WithLabelValues(d.Protocol.String(), string(d.Reason), f).Add(float64(n))
+		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/fairlead/fairlead/pkg/conntrack"
 	"github.com/fairlead/fairlead/pkg/metrics"
 	"github.com/fairlead/fairlead/pkg/proxier"
 	"github.com/fairlead/fairlead/pkg/service"
@@ -68,7 +69,9 @@ func used(t *testing.T) *metrics.Metrics {
 	}})
 	m.Healthz(http.StatusOK)
 	m.Livez(http.StatusServiceUnavailable)
-	m.Flows(service.IPv4)(time.Millisecond, 3)
+	m.Flows(service.IPv4)(conntrack.Sweep{Took: time.Millisecond, Deleted: map[conntrack.Deleted]int{
+		{Protocol: service.UDP, Reason: conntrack.EndpointGone}: 2, {Protocol: service.TCP, Reason: conntrack.NotTranslated}: 1,
+	}})
 	m.Switched("ipvs", nil)
 	m.Switched("iptables", errors.New("no"))
 	m.Event("DriftRepaired")
@@ -191,6 +194,9 @@ func TestEverythingIsCounted(t *testing.T) {
 		"fairlead_synced":         `{ip_family="IPv4"} 1`,
 		"fairlead_drift_repaired_total": `{ip_family="IPv4",kind="chain"} 1;{ip_family="IPv4",kind="jump"} 0;{ip_family="IPv4",kind="real_servers"} 0;` +
 			`{ip_family="IPv4",kind="route"} 0;{ip_family="IPv4",kind="routing_rule"} 0;{ip_family="IPv4",kind="set"} 0;{ip_family="IPv4",kind="virtual_server"} 1`,
+		"fairlead_conntrack_deleted_flows_total": `{ip_family="IPv4",protocol="sctp",reason="endpoint_gone"} 0;{ip_family="IPv4",protocol="sctp",reason="not_translated"} 0;` +
+			`{ip_family="IPv4",protocol="tcp",reason="endpoint_gone"} 0;{ip_family="IPv4",protocol="tcp",reason="not_translated"} 1;` +
+			`{ip_family="IPv4",protocol="udp",reason="endpoint_gone"} 2;{ip_family="IPv4",protocol="udp",reason="not_translated"} 0`,
 		"fairlead_mode":                `{mode="iptables"} 1`,
 		"fairlead_mode_switches_total": `{result="done",to="ipvs"} 1;{result="failed",to="iptables"} 1`,
 	} {

@@ -14,6 +14,9 @@ type ownMetrics struct {
 	events   *prometheus.CounterVec
 	phases   *prometheus.HistogramVec
 	dirty    *prometheus.HistogramVec
+
+	flowsDeleted *prometheus.CounterVec
+	sweeps       *prometheus.HistogramVec
 }
 
 func newOwnMetrics() ownMetrics {
@@ -36,11 +39,15 @@ func newOwnMetrics() ownMetrics {
 		dirty: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "fairlead_sync_dirty_ports", Help: "Service ports that a sync had to look at, where it did not look at all of them.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}, []string{labelFamily}),
+		flowsDeleted: counter("conntrack_deleted_flows_total", "Stale conntrack entries that were deleted, by protocol and reason.", "protocol", "reason", labelFamily),
+		sweeps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "fairlead_conntrack_sweep_duration_seconds", Help: "How long it took to read the conntrack table and to delete stale entries.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{labelFamily}),
 	}
 }
 
 func (o *ownMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{o.build, o.synced, o.failures, o.repaired, o.switches, o.events, o.phases, o.dirty}
+	return []prometheus.Collector{o.build, o.synced, o.failures, o.repaired, o.switches, o.events, o.phases, o.dirty, o.flowsDeleted, o.sweeps}
 }
 
 // Event counts an event.
