@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -19,9 +20,33 @@ func chooseMode(ctx context.Context, c *config.Config) *config.Config {
 	if c.Mode != config.ModeAuto {
 		return c
 	}
-	mode, reason := serving(ctx, c).mode(ipvs.Probe)
+	mode, reason := awaitEvidence(ctx, func() evidence { return serving(ctx, c) }, ipvs.Probe).mode(ipvs.Probe)
 	klog.FromContext(ctx).Info("Chose the mode", "mode", mode, "reason", reason)
 	return withMode(c, mode)
+}
+
+// rulesPatience is how long the rules may be unreadable, such as while another program holds the lock of iptables, before the mode is chosen
+// without them.
+const rulesPatience = 30 * time.Second
+
+// awaitEvidence reads the rules again while they cannot be read and IPVS mode may serve: a choice without them could switch the mode.
+// Without IPVS in the kernel, there is nothing to wait for.
+func awaitEvidence(ctx context.Context, read func() evidence, probe func() error) evidence {
+	deadline := time.Now().Add(rulesPatience)
+	for logged := false; ; logged = true {
+		e := read()
+		if e.err == nil || e.iptables || probe() != nil || !time.Now().Before(deadline) {
+			return e
+		}
+		if !logged {
+			klog.FromContext(ctx).Info("Cannot read the rules on this node, trying again before the mode is chosen", "reason", e.err.Error(), "for", rulesPatience)
+		}
+		select {
+		case <-ctx.Done():
+			return e
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func withMode(c *config.Config, mode config.Mode) *config.Config {

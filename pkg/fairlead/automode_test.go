@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"k8s.io/klog/v2/ktesting"
 
@@ -34,6 +36,50 @@ func TestModeAutoKeepsTheModeThatServes(t *testing.T) {
 			if mode != test.want || !strings.Contains(reason, test.reason) {
 				t.Errorf("got %s: %s", mode, reason)
 			}
+		})
+	}
+}
+
+func TestModeAutoWaitsForRulesThatCannotBeRead(t *testing.T) {
+	held := errors.New("another program holds the xtables lock")
+	noIPVS := errors.New("the kernel has no IPVS")
+	tests := []struct {
+		name  string
+		reads []evidence // the last one over and over
+		probe error
+		want  config.Mode
+		took  time.Duration
+		logs  int
+	}{
+		{"they can be read", []evidence{{ipvs: true}}, nil, config.ModeIPVS, 0, 0},
+		{"they can be read a little later", []evidence{{err: held}, {err: held}, {ipvs: true}}, nil, config.ModeIPVS, 2 * time.Second, 1},
+		{"they can never be read", []evidence{{err: held}}, nil, config.ModeIPTables, rulesPatience, 1},
+		{"not even then, but the interface of kube-proxy is there", []evidence{{kubeProxyIPVS: true, err: held}}, nil, config.ModeIPVS, rulesPatience, 1},
+		{"those of one family show iptables mode", []evidence{{iptables: true, err: held}}, nil, config.ModeIPTables, 0, 0},
+		{"those of one family show ipvs mode, and the others iptables mode later", []evidence{{ipvs: true, err: held}, {ipvs: true, iptables: true}}, nil, config.ModeIPTables, time.Second, 1},
+		{"IPVS mode cannot serve", []evidence{{err: held}}, noIPVS, config.ModeIPTables, 0, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logger := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+				probe := func() error { return test.probe }
+				n, start := 0, time.Now()
+				e := awaitEvidence(logContext(t.Context(), logger), func() evidence {
+					n++
+					return test.reads[min(n, len(test.reads))-1]
+				}, probe)
+				if mode, reason := e.mode(probe); mode != test.want {
+					t.Errorf("got %s: %s", mode, reason)
+				}
+				if took := time.Since(start); took != test.took {
+					t.Errorf("took %v, want %v", took, test.took)
+				}
+				log := logger.GetSink().(ktesting.Underlier).GetBuffer().String()
+				if got := strings.Count(log, "Cannot read the rules"); got != test.logs {
+					t.Errorf("logged %d times, want %d:\n%s", got, test.logs, log)
+				}
+			})
 		})
 	}
 }
