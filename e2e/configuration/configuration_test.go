@@ -102,6 +102,11 @@ func TestFilesAndFlagsMeanWhatTheyMeanToKubeProxy(t *testing.T) {
 	}
 	// With --write-config-to, kube-proxy does not add the default port, and rejects its own result.
 	k3sFlags := strings.Fields(strings.Replace(string(k3s), "--healthz-bind-address=127.0.0.1", "--healthz-bind-address=127.0.0.1:10256", 1))
+	k3sIPv6, err := os.ReadFile("../../pkg/config/testdata/effective/k3s-ipv6.flags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k3sIPv6Flags := strings.Fields(strings.Replace(string(k3sIPv6), "--healthz-bind-address=::1", "--healthz-bind-address=[::1]:10256", 1))
 	everything := head + `mode: ipvs
 clientConnection: {kubeconfig: /k, qps: 7, burst: 8, contentType: application/json, acceptContentTypes: application/json}
 hostnameOverride: Node
@@ -136,9 +141,7 @@ logging: {verbosity: 3, vmodule: [{filePattern: a, verbosity: 1}]}
 		{"flags beside a file", head + "hostnameOverride: file\nmode: ipvs\n", []string{"--hostname-override= FLAG ", "--proxy-mode=iptables", "--kubeconfig=x", "--oom-score-adj=5", "--healthz-port=0", "--ipvs-scheduler=mh"}},
 		{"flags alone", "", []string{"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-sync-period=1m", "--ipvs-min-sync-period=2s", "--cluster-cidr=10.0.0.0/8", "--hostname-override=x", "--kubeconfig=y",
 			"--nodeport-addresses=10.0.0.0/8,fd00::/8", "--masquerade-all", "--conntrack-min=1", "--kube-api-qps=3", "--oom-score-adj=7", "--profiling"}},
-		{"flags that k3s gives", "", []string{"--cluster-cidr=10.42.0.0/16", "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-close-wait=0s",
-			"--conntrack-tcp-timeout-established=0s", "--hostname-override=server",
-			"--kubeconfig=/var/lib/rancher/k3s/agent/kubeproxy.kubeconfig", "--proxy-mode=iptables"}},
+		{"the flags of k3s on an IPv6 node", "", k3sIPv6Flags},
 		{"no flags", "", nil},
 		{"empty addresses to listen on", "", []string{"--healthz-bind-address=", "--metrics-bind-address="}},
 	}
@@ -182,7 +185,7 @@ func TestWhatKubeProxyRefusesFairleadRefusesByName(t *testing.T) {
 		{"no YAML", head + "\tmode: ipvs\n", nil, "config.conf"},
 		{"a value of another type", head + "iptables: {syncPeriod: often}\n", nil, "often"},
 		{"a range without an address", head + "clusterCIDR: 10.0.0.0/99\n", nil, "10.0.0.0/99"},
-		{"a range of node ports without an address", head + "nodePortAddresses: [all]\n", nil, "all"},
+		{"a range of node ports without an address", head + "nodePortAddresses: [everywhere]\n", nil, "everywhere"},
 		{"an unknown mode", head + "mode: fast\n", nil, "fast"},
 		{"a negative period", head + "iptables: {syncPeriod: -1s}\n", nil, "syncPeriod"},
 		{"an unknown mode by flag", "", []string{"--proxy-mode=fast"}, "fast"},

@@ -14,7 +14,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files of TestEffectiveSettings")
 
 // TestEffectiveSettings compares what Fairlead makes of files and flags with golden files, which start with what it logs about them:
-// files as kubeadm 1.36 and 1.37 write them, the flags that k3s passes, each mode, and fields that are not supported.
+// files as kubeadm 1.36 and 1.37 write them, the flags that k3s passes (kubeProxyArgs in its pkg/daemons/agent/agent_linux.go) to a node
+// whose first address is IPv4 or IPv6, each mode, and fields that are not supported.
 func TestEffectiveSettings(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/effective/*.*")
 	if err != nil {
