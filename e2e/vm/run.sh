@@ -92,11 +92,12 @@ start() {
 		shared=(-chardev "socket,id=share,path=$job/share.socket" -device "vhost-user-fs-pci,chardev=share,tag=share")
 	fi
 	[ -z "$net" ] || network=(-netdev "tap,id=net,ifname=$net,script=no,downscript=no" -device "virtio-net-pci,netdev=net,romfile=")
+	# no_timer_check: on a busy host the kernel counts too few ticks while it tries the timer, and panics ("IO-APIC + timer doesn't work").
 	background qemu-system-x86_64 -M pc,usb=off,vmport=off -accel "$accel" -cpu max,la57=off -smp "${VM_CPUS:-2}" -m "$memory" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
 		-kernel "$kernel/boot/vmlinuz" -initrd "$kernel/initramfs" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr selinux=0 audit=0 nowatchdog clocksource=hpet vm_kernel=$kernel vm_job=$job vm_share=$share" \
+		-append "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off nokaslr selinux=0 audit=0 nowatchdog clocksource=hpet vm_kernel=$kernel vm_job=$job vm_share=$share" \
 		-serial "file:$job/console" -device virtio-serial-pci \
 		-chardev "file,id=out,path=$job/out" -device virtserialport,chardev=out,name=out \
 		-chardev "file,id=err,path=$job/err" -device virtserialport,chardev=err,name=err \
