@@ -327,6 +327,7 @@ func TestJumpsOfAnotherReleaseGo(t *testing.T) {
 	tests := []struct{ name, left string }{
 		{"a jump to a chain that stays", "*nat\n-A POSTROUTING -p tcp -j FL-OUT\nCOMMIT\n"},
 		{"a jump to a chain that goes", "*nat\n:FL-X-0a - [0:0]\n-A PREROUTING -j FL-X-0a\nCOMMIT\n"},
+		{"a goto to a chain that goes", "*nat\n:FL-X-0a - [0:0]\n-A PREROUTING -g FL-X-0a\nCOMMIT\n"},
 		{"a jump to a chain that goes, in the filter table", "*filter\n:FL-X-0a - [0:0]\n-A INPUT -p tcp -j FL-X-0a\nCOMMIT\n"},
 	}
 	for _, test := range tests {
@@ -433,6 +434,13 @@ func TestRemovalNamesARuleOfOthersThatLeadsIntoOurs(t *testing.T) {
 }
 
 func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
+	for _, leads := range []string{"-j", "-g"} {
+		t.Run(leads, func(t *testing.T) { foreignRule(t, leads) })
+	}
+}
+
+func foreignRule(t *testing.T, leads string) {
+	t.Helper()
 	k := xtablestest.New(xtables.Legacy)
 	r := newRuleset("FL-", k)
 	more := chains("FL-")
@@ -440,7 +448,7 @@ func TestAForeignRuleIntoAChainThatGoesKeepsNothingElseBack(t *testing.T) {
 	if err := r.Replace(t.Context(), more); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, k, "*nat\n:MINE - [0:0]\n-A MINE -j FL-X-0\nCOMMIT\n")
+	apply(t, k, "*nat\n:MINE - [0:0]\n-A MINE "+leads+" FL-X-0\nCOMMIT\n")
 	less := chains("FL-")
 	less["mangle"] = []xtables.Chain{chain("FL-MARK", "-j ACCEPT")}
 	for round := range 2 {

@@ -80,7 +80,8 @@ func readOnce(ctx context.Context, k Kernel, o Owner) (*saved, error) {
 type reader struct {
 	owner    Owner
 	declared []byte // how a line begins that declares a chain with the owner's prefix
-	leads    []byte // what a rule has in it that leads to one
+	jumps    []byte // what a rule has in it that jumps to one
+	gotos    []byte // and one that goes there without coming back
 
 	saved  saved
 	table  string
@@ -91,7 +92,7 @@ type reader struct {
 
 // readSaved reads the output of iptables-save. What is not the owner's it passes over, whatever it looks like.
 func readSaved(from io.Reader, o Owner) (*saved, error) {
-	r := reader{owner: o, declared: []byte(":" + o.Prefix), leads: []byte("-j " + o.Prefix), saved: saved{chains: map[string]checksums{}}}
+	r := reader{owner: o, declared: []byte(":" + o.Prefix), jumps: []byte("-j " + o.Prefix), gotos: []byte("-g " + o.Prefix), saved: saved{chains: map[string]checksums{}}}
 	lines := bufio.NewScanner(from)
 	lines.Buffer(make([]byte, 64<<10), 1<<20)
 	for lines.Scan() {
@@ -139,12 +140,13 @@ func (r *reader) rule(line []byte) {
 		r.rivalled = string(name)
 		return
 	}
-	if bytes.HasPrefix(name, []byte(r.owner.Prefix)) || !bytes.Contains(rest, r.leads) {
+	byGoto := bytes.Contains(rest, r.gotos)
+	if bytes.HasPrefix(name, []byte(r.owner.Prefix)) || !byGoto && !bytes.Contains(rest, r.jumps) {
 		return
 	}
-	match, to, _ := strings.Cut(string(rest), "-j ")
+	match, to, _ := strings.Cut(string(rest), Jump{Goto: byGoto}.action())
 	if _, known := r.chains[to]; known {
-		j := Jump{Table: r.table, From: string(name), Match: strings.TrimSpace(match), To: to}
+		j := Jump{Table: r.table, From: string(name), Match: strings.TrimSpace(match), To: to, Goto: byGoto}
 		r.saved.jumps = append(r.saved.jumps, j)
 		if j.From == r.rivalled {
 			r.saved.late = append(r.saved.late, j)
