@@ -161,7 +161,7 @@ type search struct {
 }
 
 // findRefused remembers which service ports among some the kernel refuses, and reports whether there are any.
-func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*service.Port) (any bool, err error) {
+func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*service.Port) (found bool, err error) {
 	ports = slices.DeleteFunc(slices.Clone(ports), func(p *service.Port) bool { return len(p.Frontends) == 0 })
 	for _, f := range features {
 		if !slices.ContainsFunc(ports, f.needs) {
@@ -170,7 +170,7 @@ func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*se
 		err := b.rules.Try(ctx, f.table, []xtables.Chain{f.trial()}, trialNames)
 		if isRefusal(err) {
 			b.refused.feature(f, err, b.now())
-			any = true
+			found = true
 			ports = slices.DeleteFunc(ports, f.needs)
 		} else if err != nil {
 			return false, err
@@ -182,9 +182,9 @@ func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*se
 	}
 	for name, reason := range s.found {
 		b.refused.port(name, reason, b.now())
-		any = true
+		found = true
 	}
-	return any, nil
+	return found, nil
 }
 
 // isRefusal tells a refusal of rules from other errors of a restore.
