@@ -103,4 +103,7 @@ func TestCleanup(t *testing.T) {
 	if got := pod.InitContainers[0].Args; len(got) != 1 || got[0] != "cleanup" {
 		t.Errorf("it runs fairlead %q", got)
 	}
+	if s := pod.InitContainers[0].SecurityContext; s == nil || s.Privileged == nil || !*s.Privileged {
+		t.Error("it cannot write sysctls: it is not privileged")
+	}
 }

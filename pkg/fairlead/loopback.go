@@ -55,7 +55,7 @@ func forbidLoopback(ctx context.Context) error {
 		logger.Info(stays, "reason", "the rules of a kube-proxy are on this node")
 	default:
 		if err := node.ForbidLoopbackRouting(); err != nil {
-			return err // the chain stays: it protects 127.0.0.0/8
+			return fmt.Errorf("set route_localnet back: %w, or run the cleanup in a privileged container; until then the chain %s stays, which protects 127.0.0.0/8 from the network", err, guardChain)
 		}
 		logger.Info("Set net.ipv4.conf.all.route_localnet to 0, as it was before Fairlead")
 	}
