@@ -194,7 +194,7 @@ func (f fakeServers) Update(s virtualServer) error {
 		}
 		f.servers[s.key].virtualServer = s
 		if f.declines(s) {
-			f.servers[s.key].scheduler = "" // the old one is gone by then, as in the kernel
+			f.servers[s.key].scheduler = "none" // the old one is gone by then, and the kernel says so
 			return fmt.Errorf("update virtual server %s: %w", s.key, unix.EINVAL)
 		}
 		return nil

@@ -195,6 +195,9 @@ func TestWhereTheKernelRefusesEverySchedulerThePortIsUnwritten(t *testing.T) {
 		if unwritten, ok := errors.AsType[service.Unwritten](err); !ok || unwritten[webPort] == nil {
 			t.Errorf("got %v", err)
 		}
+		if found := s.verify(); found != nil {
+			t.Errorf("drift: %v", found)
+		}
 		s.kernel.declining = nil
 		must(t, s.backend.Sync(t.Context(), table, dirty))
 		if got := s.kernel.servers[s.key("web,tcp:80")].scheduler; got != "sed" {

@@ -120,7 +120,7 @@ func (b *Backend) verifyServers(context.Context) ([]string, error) {
 		switch {
 		case h == nil && s.ours() && !b.excluded(s.key):
 			drift = append(drift, fmt.Sprintf("virtual server %s does not belong there", s.key))
-		case h != nil && h.virtualServer != s:
+		case h != nil && h.virtualServer != s && !b.fails(s.key): // after a refused change, the kernel has less than before
 			drift = append(drift, fmt.Sprintf("virtual server %s has been changed", s.key))
 		}
 		seen[s.key] = struct{}{}
@@ -150,4 +150,12 @@ func (b *Backend) verifyReal(keys []key) ([]string, error) {
 		}
 	}
 	return drift, nil
+}
+
+// fails reports whether something could not be written at a virtual server, at a frontend or an alias.
+func (b *Backend) fails(k key) bool {
+	if owner, ok := b.aliases[k]; ok {
+		k = owner
+	}
+	return b.failing[k] != nil
 }
