@@ -32,10 +32,10 @@ func (b *Backend) deleted(k key) (*wish, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Only open connections make it drain, or every deletion would be delayed by those that a client has just closed. Once it drains,
+	// all connections count.
 	connected := func(r realServer) bool { return r.established > 0 }
 	if last == nil || last.deleted {
-		// It drains already. Connections that are being closed do not keep a virtual server that still serves, or each deletion
-		// would be delayed by those that a client has just closed.
 		connected = func(r realServer) bool { return r.connections > 0 }
 	}
 	if !slices.ContainsFunc(list, connected) {

@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/pkg/service"
 )
 
-// drainingDeleted and refusingDeleted are what the kernel may hold of a deleted Service.
+// drainingDeleted and refusingDeleted are what the kernel may hold of a deleted Service, and recreated what it holds of a new one.
 const (
 	drainingDeleted = `
 		route web
@@ -19,25 +19,30 @@ const (
 		set REJECT web,tcp:80
 		set VIRTUAL web,tcp:80`
 	refusingDeleted = "set REJECT web,tcp:80"
-)
-
-// TestDeletedServices deletes a Service with a standing connection.
-func TestDeletedServices(t *testing.T) {
-	end := func(s *stage) { s.connect("web,tcp:80", "away1:8080", 0); s.retire() }
-	later := func(d time.Duration) func(s *stage) {
-		return func(s *stage) { s.kernel.clock = s.kernel.clock.Add(d); s.retire() }
-	}
-	recreate := func(s *stage) {
-		s.service("web", http)
-		s.slice("web", []string{"8080"}, "away2")
-		s.sync()
-	}
-	served := `
+	recreated       = `
 		route web
 		server web,tcp:80 > away2:8080 weight 1
 		server web,tcp:80 rr
 		set MASQ-OUTSIDE web,tcp:80
 		set VIRTUAL web,tcp:80`
+)
+
+// What happens after the Service was deleted.
+
+func end(s *stage) { s.connect("web,tcp:80", "away1:8080", 0); s.retire() }
+
+func later(d time.Duration) func(s *stage) {
+	return func(s *stage) { s.kernel.clock = s.kernel.clock.Add(d); s.retire() }
+}
+
+func recreate(s *stage) {
+	s.service("web", http)
+	s.slice("web", []string{"8080"}, "away2")
+	s.sync()
+}
+
+// TestDeletedServices deletes a Service with a standing connection.
+func TestDeletedServices(t *testing.T) {
 	tests := []struct {
 		name  string
 		drain time.Duration
@@ -54,9 +59,9 @@ func TestDeletedServices(t *testing.T) {
 		{"a full sync stops telling the client", time.Minute, []func(*stage){later(time.Minute), func(s *stage) { s.kernel.clock = s.kernel.clock.Add(refuseFor) }, (*stage).resync}, ""},
 		{"without draining the client is told at once", 0, nil, refusingDeleted},
 		{"after everything was removed, nobody is told any more", 0, []func(*stage){func(s *stage) { must(s.t, s.backend.Remove(s.t.Context())) }, (*stage).resync}, ""},
-		{"a new Service at the address is served", 0, []func(*stage){recreate}, served},
-		{"a new Service at the address is served, and the old connection goes on", time.Minute, []func(*stage){recreate}, served + "\n server web,tcp:80 > away1:8080 weight 0"},
-		{"a new Service at the address is served as long as it is there", 0, []func(*stage){recreate, later(refuseFor)}, served},
+		{"a new Service at the address is served", 0, []func(*stage){recreate}, recreated},
+		{"a new Service at the address is served, and the old connection goes on", time.Minute, []func(*stage){recreate}, recreated + "\n server web,tcp:80 > away1:8080 weight 0"},
+		{"a new Service at the address is served as long as it is there", 0, []func(*stage){recreate, later(refuseFor)}, recreated},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -159,4 +164,17 @@ func TestWhatDoesNotKeepADeletedService(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestADeletedServiceWhoseVirtualServerIsGone: another program has deleted it.
+func TestADeletedServiceWhoseVirtualServerIsGone(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.kernel.watch = nil
+		serveWeb(s)
+		s.sync()
+		delete(s.kernel.servers, s.key("web,tcp:80"))
+		deleteService("web")(s)
+		s.sync()
+		s.want("then", "")
+	})
 }
