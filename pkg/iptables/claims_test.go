@@ -120,7 +120,7 @@ func TestTheFirstOfTwoServicePortsWithTheSameChainNamesIsServed(t *testing.T) {
 
 func TestNoTwoServicePortsAreEverMerged(t *testing.T) {
 	weakHash(t, 40)
-	seeds := tier.Seeds(3, 12)
+	seeds := tier.Seeds(2, 12)
 	for _, family := range families {
 		for _, seed := range seeds {
 			world := servicetest.NewWorld(seed, family)

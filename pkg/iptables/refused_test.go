@@ -144,12 +144,12 @@ func TestWhatTheKernelRefusesIsTriedAgainFromTimeToTime(t *testing.T) {
 	b.now = func() time.Time { return now }
 	refusing(k, "10.244.7.1:8080")
 	table, _, _ := builder.Build()
-	left := unwritten(t, b.Sync(t.Context(), table, nil))
+	unwritten(t, b.Sync(t.Context(), table, nil))
 	attempts, saves := 0, k.Saves
 	for range 600 {
 		now = now.Add(time.Second)
 		k.TakeRestores()
-		left = unwritten(t, b.Sync(t.Context(), table, service.PortSet{}))
+		left := unwritten(t, b.Sync(t.Context(), table, service.PortSet{}))
 		if len(left) != 1 {
 			t.Fatalf("left out: %v", left)
 		}

@@ -207,7 +207,7 @@ func (f fakeServers) declines(s virtualServer) bool {
 	if !declining || most > 0 && (held == nil || len(held.real) <= most) {
 		return false
 	}
-	f.fake.declined++
+	f.declined++
 	return true
 }
 

@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,7 @@ func TestTheLagDoesNotFollowTheWallClock(t *testing.T) {
 	var l lag
 	l.changed()
 	for range 2 {
-		if oldest := l.oldest(); oldest.IsZero() || oldest == oldest.Round(0) {
+		if oldest := l.oldest(); oldest.IsZero() || !strings.Contains(oldest.String(), " m=") {
 			t.Errorf("%v has no monotonic clock reading", oldest)
 		}
 		l.taken()

@@ -99,7 +99,7 @@ func partly(t *testing.T, test func(t *testing.T, s *partialStage)) {
 		s.Listed()
 		time.Sleep(time.Minute)
 		s.take()
-		s.recorder.start = time.Now()
+		s.start = time.Now()
 		s.refuse("2", "no")
 		s.SetService(web("2", 80))
 		synctest.Wait()

@@ -29,7 +29,7 @@ func TestClaimsOfTheControlPlaneGoFirst(t *testing.T) {
 		if test.first.Compare(test.then) >= 0 || test.then.Compare(test.first) <= 0 {
 			t.Errorf("%s: does not go first", test.name)
 		}
-		if test.first.Compare(test.first) != 0 {
+		if same := test.first; test.first.Compare(same) != 0 {
 			t.Errorf("%s: not equal to itself", test.name)
 		}
 	}
