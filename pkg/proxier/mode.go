@@ -2,6 +2,7 @@ package proxier
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -83,11 +84,16 @@ func (s *side) upToDate() bool {
 	return s.dirty != nil && s.table == s.written && !s.unwritten.isDue()
 }
 
-// sync brings the kernel up to date. What fails stays dirty. That some service ports could not be written is no error.
+// sync brings the kernel up to date. What fails stays dirty. That some service ports could not be written is no error. But if the first sync
+// can write none, something is wrong with the mode as a whole: then it must not pass for one that serves, or what has served until now
+// would be removed.
 func (s *side) sync(ctx context.Context) error {
 	left, err := partial(ctx, s.Backend.Sync(ctx, s.table, s.dirty))
 	if err != nil {
 		return err
+	}
+	if s.written == nil && complete(left, s.table) {
+		return fmt.Errorf("none of the service ports could be written: %s", left.Error()) // no service.Unwritten, as it is about the mode
 	}
 	s.written, s.dirty = s.table, service.PortSet{}
 	s.unwritten.note(left, s.SyncPeriod)

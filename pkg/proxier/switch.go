@@ -125,9 +125,6 @@ func (s *side) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.unwritten.complete(s.table) {
-		return fmt.Errorf("none of the service ports could be written: %w", s.unwritten.ports)
-	}
 	drift, err := s.Backend.Verify(ctx)
 	if err != nil {
 		return fmt.Errorf("look whether it is in the kernel: %w", err)

@@ -62,9 +62,9 @@ func (u *unwritten) restart() { u.tries, u.due = 0, time.Time{} }
 func (u *unwritten) isDue() bool { return len(u.ports) > 0 && !time.Now().Before(u.due) }
 
 // complete reports whether no port of a table could be written.
-func (u *unwritten) complete(table *service.Table) bool {
+func complete(left service.Unwritten, table *service.Table) bool {
 	for _, p := range table.Ports {
-		if _, left := u.ports[p.Name]; !left {
+		if _, failed := left[p.Name]; !failed {
 			return false
 		}
 	}
@@ -107,7 +107,23 @@ func (u *unwritten) held(was, is *service.Table) *service.Table {
 		}
 	}
 	slices.SortFunc(table.Ports, func(x, y *service.Port) int { return x.Name.Compare(y.Name) })
+	table.HealthChecks = healthChecks(is.HealthChecks, table.Ports)
 	return &table
+}
+
+// healthChecks returns those of a Table. The load balancers of a Service that has no port in the kernel are told to go elsewhere.
+func healthChecks(checks []service.HealthCheck, held []*service.Port) []service.HealthCheck {
+	served := map[types.NamespacedName]struct{}{}
+	for _, p := range held {
+		served[p.Name.Service()] = struct{}{}
+	}
+	checks = slices.Clone(checks)
+	for i, c := range checks {
+		if _, ok := served[c.Service]; !ok {
+			checks[i].LocalEndpoints = 0
+		}
+	}
+	return checks
 }
 
 // partial splits the error of a Backend's Sync: the ports that a sync which succeeded otherwise could not write, or the error of one that
@@ -124,7 +140,7 @@ func partial(ctx context.Context, err error) (service.Unwritten, error) {
 func (p *Proxier) report(ctx context.Context, s *side) {
 	s.unwritten.tell(func(name service.PortName, err error) {
 		klog.FromContext(ctx).Error(err, "Could not write a service port; all others are written, and it will be tried again", "port", name.String(), "mode", s.Name)
-		if s == p.present && p.options.Events != nil {
+		if s == p.present && p.options.Events != nil && s.table.Port(name) != nil {
 			p.options.Events(name.Service(), reasonUnwritten, fmt.Sprintf("%s cannot be served as it should be in %s mode, and will be tried again: %v", name, s.Name, err))
 		}
 	})

@@ -252,7 +252,7 @@ func TestASwitchToAModeThatCannotWriteEveryServicePort(t *testing.T) {
 		want    []string
 	}{
 		{"is made if it writes the others", []string{"2"}, "b", []string{"0s sync all", "0s sync [2]", "1s sync [2]"}},
-		{"is not made if it writes none", []string{"1", "2"}, "a", []string{"0s sync all", "0s sync [1 2]", "1s sync all", "1s sync [1 2]"}},
+		{"is not made if it writes none", []string{"1", "2"}, "a", []string{"0s sync all", "1s sync all"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -297,4 +297,56 @@ func TestAFormerModeThatCannotWriteEveryServicePortIsKeptInStep(t *testing.T) {
 			t.Errorf("the owner is told of a mode that is not in force: %q", s.events)
 		}
 	})
+}
+
+// TestAFirstSyncThatWritesNoServicePortHasFailed: what has served until now must not be removed for it.
+func TestAFirstSyncThatWritesNoServicePortHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		former := &recorder{start: time.Now()}
+		b := &picky{recorder: recorder{start: time.Now()}, refused: map[string]string{"1": "no", "2": "no"}}
+		follower := &recordedFollower{}
+		p := New(service.NewBuilder(service.Options{Family: service.IPv4}), b, Options{
+			Mode: "b", MinSyncPeriod: time.Second, SyncPeriod: 30 * time.Second, DrainTimeout: time.Minute,
+			Former: []Mode{{Name: "a", Backend: former, SyncPeriod: 30 * time.Second}}, Followers: []Follower{follower},
+		})
+		p.SetService(web("1", 80))
+		p.SetService(web("2", 80))
+		go p.Run(ctx)
+		p.Listed()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if p.Healthy() || len(follower.is) > 0 || len(former.calls) > 0 {
+			t.Errorf("healthy %t, %d calls of followers, calls of the former mode: %v", p.Healthy(), len(follower.is), former.calls)
+		}
+		b.refuse("1", "")
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if !p.Healthy() || len(follower.is) == 0 {
+			t.Errorf("one is written: healthy %t, %d calls of followers", p.Healthy(), len(follower.is))
+		}
+	})
+}
+
+func TestLoadBalancersAreToldOfServicesThatAreNotWritten(t *testing.T) {
+	port := func(name, port string) *service.Port {
+		return &service.Port{Name: service.PortName{Namespace: "default", Name: name, Port: port}}
+	}
+	check := func(name string, endpoints int) service.HealthCheck {
+		return service.HealthCheck{Service: types.NamespacedName{Namespace: "default", Name: name}, LocalEndpoints: endpoints}
+	}
+	is := &service.Table{
+		Ports:        []*service.Port{port("a", "1"), port("a", "2"), port("b", "1"), port("c", "1"), port("d", "1")},
+		HealthChecks: []service.HealthCheck{check("a", 1), check("b", 2), check("c", 3), check("d", 4)},
+	}
+	was := &service.Table{Ports: []*service.Port{port("c", "1")}}
+	u := unwritten{ports: service.Unwritten{is.Ports[1].Name: nil, is.Ports[2].Name: nil, is.Ports[3].Name: nil}}
+	for name := range u.ports {
+		u.ports[name] = errors.New("no")
+	}
+	want := []service.HealthCheck{check("a", 1), check("b", 0), check("c", 3), check("d", 4)}
+	if diff := cmp.Diff(want, u.held(was, is).HealthChecks); diff != "" {
+		t.Errorf("a is written in part, b never was, c was before, d is (-want +got):\n%s", diff)
+	}
 }
