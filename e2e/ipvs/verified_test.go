@@ -20,7 +20,7 @@ type verification struct {
 
 // verifications are those of a family that have ended since a stamp.
 func (s *stage) verifications(f lab.Family, since string) (list []verification) {
-	pattern := regexp.MustCompile(fmt.Sprintf(`I(\d{4} [\d:.]+) .*"Verified" family=%q differences=(\d+)`, f))
+	pattern := regexp.MustCompile(fmt.Sprintf(`I(\d{4} [\d:.]+) .*"Verified" family=%q .*differences=(\d+)`, f))
 	for _, line := range pattern.FindAllStringSubmatch(s.Log.String(), -1) {
 		n, err := strconv.Atoi(line[2])
 		if err != nil {
