@@ -112,11 +112,13 @@ func (s Section) cut(most int) []Section {
 	for part := range slices.Chunk(s.write, most) {
 		parts = append(parts, Section{table: s.table, write: part})
 	}
-	if len(parts) == 0 {
+	if len(s.jumps)+len(s.strays) > 0 && len(parts) == 0 {
 		parts = append(parts, Section{table: s.table})
 	}
-	last := &parts[len(parts)-1]
-	last.jumps, last.strays = s.jumps, s.strays
+	if len(parts) > 0 {
+		last := &parts[len(parts)-1]
+		last.jumps, last.strays = s.jumps, s.strays
+	}
 	for part := range slices.Chunk(slices.Concat(s.clear, s.remove), most) {
 		parts = append(parts, Section{table: s.table, clear: part})
 	}

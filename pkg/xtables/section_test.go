@@ -32,3 +32,15 @@ func TestNoPartOfASectionIsTooMuchForTheNFTVariant(t *testing.T) {
 		}
 	}
 }
+
+func TestNoPartOfASectionIsEmpty(t *testing.T) {
+	s := Section{table: "nat"}
+	for i := range 25 {
+		s.remove = append(s.remove, fmt.Sprintf("FL-X-%d", i))
+	}
+	for i, part := range s.cut(10) {
+		if part.empty() {
+			t.Errorf("part %d is empty", i)
+		}
+	}
+}
