@@ -188,11 +188,7 @@ func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*se
 }
 
 // isRefusal tells a refusal of rules from other errors of a restore.
-func isRefusal(err error) bool {
-	var refused xtables.RestoreError
-	return errors.As(err, &refused) && !errors.Is(err, xtables.ErrLocked) &&
-		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-}
+func isRefusal(err error) bool { return errors.Is(err, xtables.ErrRefused) }
 
 // among finds the refused ones among ports: it asks for all of them, then for the one that the error names, then for each half.
 func (s *search) among(ctx context.Context, ports []*service.Port) error {

@@ -192,3 +192,22 @@ func TestAServicePortThatIsRefusedKeepsItsFormerRules(t *testing.T) {
 		t.Errorf("left out: %v; rules:\n%s", left, text)
 	}
 }
+
+// A restore that fails for another reason than a rule says nothing about the rules: the Sync fails as a whole.
+func TestAFailureThatIsNoRefusalLeavesNothingOut(t *testing.T) {
+	table, _, _ := mixed(12).Build()
+	for fails := 1; fails < 12; fails++ {
+		k := newKernel()
+		b := testBackend(Options{Family: service.IPv4, MasqueradeBit: 14}, k)
+		k.Fail = fails
+		for k.Fail > 0 {
+			var left service.Unwritten
+			if err := b.Sync(t.Context(), table, nil); err == nil || errors.As(err, &left) {
+				t.Fatalf("%d failures: %v", fails, err)
+			}
+		}
+		if err := b.Sync(t.Context(), table, nil); err != nil {
+			t.Errorf("after %d failures: %v", fails, err)
+		}
+	}
+}

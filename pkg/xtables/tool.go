@@ -128,7 +128,11 @@ func (t *tool) Restore(ctx context.Context, text []byte) error {
 	if locked(err, said) {
 		return errLockedAllTheTime
 	}
+	refused := refusesRules(err, said)
 	err = fmt.Errorf("%s: %w: %s", t.restore, err, said)
+	if refused {
+		err = NewRefusal(err)
+	}
 	if at := failedLine.FindStringSubmatch(said); at != nil {
 		if line, notNumber := strconv.Atoi(at[1]); notNumber == nil {
 			return NewLineError(line, err)
@@ -140,6 +144,36 @@ func (t *tool) Restore(ctx context.Context, text []byte) error {
 // failedLine finds the number of a line in what iptables-restore says: "line 4: RULE_APPEND failed (No such file or directory)" (nft),
 // "Error occurred at line: 4" (both), "iptables-restore: line 5 failed" (legacy).
 var failedLine = regexp.MustCompile(`\bline:? ([0-9]+)\b`)
+
+// The exit statuses with which iptables-restore refuses a rule: legacy has 1 where the kernel does not take a table, both variants have 2
+// where they do not know a match, a target or a chain. Where the kernel refuses a transaction, nft has 4, as for a lack of resources.
+const (
+	exitOther   = 1
+	exitBadRule = 2
+)
+
+var (
+	// ruleFailed finds the rule or the chain that the kernel refuses in what iptables-nft-restore says.
+	ruleFailed = regexp.MustCompile(`\b(RULE|CHAIN)_[A-Z_]+ failed \(`)
+	// scarce finds what has nothing to do with the rules: EAGAIN, ENOMEM, ENOBUFS, EMFILE, ENFILE, EBUSY, EINTR, EPERM, EACCES.
+	scarce = regexp.MustCompile(`(?i)temporarily unavailable|cannot allocate memory|memory allocation|no buffer space|too many open files|resource busy|` +
+		`interrupted system call|operation not permitted|permission denied|read-only file system`)
+)
+
+// refusesRules reports whether iptables-restore failed as a rule is refused: it has ended by itself, and what it says is about the rules.
+func refusesRules(err error, said string) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !exit.Exited() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || scarce.MatchString(said) {
+		return false
+	}
+	switch exit.ExitCode() {
+	case exitOther, exitBadRule:
+		return true
+	case exitLocked:
+		return ruleFailed.MatchString(said)
+	}
+	return false
+}
 
 // memoryFile is a file with a text, in memory only. A program reads it faster than a pipe.
 func memoryFile(text []byte) (*os.File, error) {

@@ -8,7 +8,7 @@ import (
 )
 
 // Try asks the kernel whether it takes chains of one table. It writes them under the names that rename makes of theirs, which nothing leads
-// to, and removes them again. A RestoreError says that the kernel refuses them. What is known of the kernel stays valid.
+// to, and removes them again. ErrRefused says that the kernel refuses them. What is known of the kernel stays valid.
 func (r *Ruleset) Try(ctx context.Context, table string, chains []Chain, rename *strings.Replacer) error {
 	if len(chains) == 0 {
 		return nil
@@ -27,7 +27,7 @@ func (r *Ruleset) Try(ctx context.Context, table string, chains []Chain, rename 
 	if parts := len(add.cut(chunk)); err == nil || parts > 1 {
 		commits = parts + len(remove.cut(chunk))
 		if undo := restore(ctx, r.kernel, []Section{remove}); undo != nil {
-			err = errors.Join(err, fmt.Errorf("remove chains that were tried: %w", undo))
+			err = fmt.Errorf("remove chains that were tried: %v", errors.Join(undo, err)) //nolint:errorlint // no verdict on them
 		}
 	}
 	after := current(ctx, r.kernel)

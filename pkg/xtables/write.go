@@ -95,7 +95,7 @@ func restore(ctx context.Context, k Kernel, sections []Section) error {
 	return nil
 }
 
-// RestoreError says that the kernel did not take the rules that it was handed.
+// RestoreError says that the kernel did not take the rules that it was handed. Unless it wraps ErrRefused, that is not due to them.
 type RestoreError struct {
 	error
 
@@ -105,6 +105,22 @@ type RestoreError struct {
 
 // Unwrap returns why.
 func (e RestoreError) Unwrap() error { return e.error }
+
+// ErrRefused says that a restore failed as the kernel, or the program, does not take a rule. Other failures of a restore do not wrap it: a
+// program that could not be started or was killed, a lack of memory, a lock that another program holds. They say nothing about the rules.
+var ErrRefused = errors.New("the rules are refused")
+
+// refusedError is an error that wraps ErrRefused and says no more than it did before.
+type refusedError struct{ error }
+
+// NewRefusal makes an error one that wraps ErrRefused.
+func NewRefusal(err error) error { return refusedError{err} }
+
+// Unwrap returns what iptables-restore said.
+func (e refusedError) Unwrap() error { return e.error }
+
+// Is implements what errors.Is looks for.
+func (refusedError) Is(target error) bool { return target == ErrRefused }
 
 // LineError says at which line of its input iptables-restore failed. On legacy iptables, that may be the line that ends a table.
 type LineError struct {

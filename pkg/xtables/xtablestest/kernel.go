@@ -121,6 +121,7 @@ func (k *Kernel) taken(text []byte) ([]byte, error) {
 
 // refusal names the line as the nft variant does; legacy does not say which rule it is.
 func (k *Kernel) refusal(line int, err error) error {
+	err = xtables.NewRefusal(err)
 	if k.As == xtables.NFT {
 		return xtables.NewLineError(line, err)
 	}
