@@ -30,9 +30,11 @@ type Backend struct {
 	rules  *xtables.Ruleset
 	layout layout
 
-	// What the last Sync wrote, without the service ports that it left out. table is nil where that is not known, and then the kernel
+	// What the last Sync wrote, with those states of the service ports it left out that it wrote instead. table is nil where that is not known, and then the kernel
 	// has to be read first.
-	table     *service.Table
+	table *service.Table
+	// last is what was written last, also after an error since: what a service port was before.
+	last      *service.Table
 	left      service.Unwritten
 	claims    claims
 	refused   refused
@@ -74,16 +76,16 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 	if dirty != nil {
 		dirty = withLeft(dirty, b.left)
 	}
-	want := b.leaveOut(ctx, table, before, dirty)
+	want := b.leaveOut(ctx, table, dirty)
 	err = b.write(ctx, want, dirty)
 	if isRefusal(err) {
-		want, err = b.writeRest(ctx, table, before, suspects(want, dirty), err)
+		want, err = b.writeRest(ctx, table, want, dirty)
 	}
 	if err != nil {
 		b.table = nil
 		return err
 	}
-	b.table = want
+	b.table, b.last = want, want
 	if len(b.left) > 0 {
 		return b.left
 	}
@@ -109,13 +111,13 @@ func (b *Backend) RuleCounts() (total, written map[string]int) { return b.rules.
 // then what serves, as the two modes need not refuse at the same place. Connections that stand need no rule any more: connection
 // tracking knows where they go and what source they have. So none is ever left.
 func (b *Backend) Drain(ctx context.Context) (left int, err error) {
-	b.table = nil
+	b.table, b.last = nil, nil
 	refusing := slices.DeleteFunc(slices.Clone(jumps), func(j xtables.Jump) bool { return j.Table != "filter" })
 	return 0, b.rules.Unhook(ctx, append(refusing, jumps...)...)
 }
 
 // Remove deletes every chain of ours, and every jump to one, also those of a process that is gone.
 func (b *Backend) Remove(ctx context.Context) error {
-	b.table = nil
+	b.table, b.last = nil, nil
 	return b.rules.Remove(ctx)
 }

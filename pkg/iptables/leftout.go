@@ -27,15 +27,6 @@ func replacePorts(t *service.Table, by map[service.PortName]*service.Port) *serv
 	return &changed
 }
 
-// withoutPorts returns a Table without the service ports that are left out.
-func withoutPorts(t *service.Table, left service.Unwritten) *service.Table {
-	by := make(map[service.PortName]*service.Port, len(left))
-	for name := range left {
-		by[name] = nil
-	}
-	return replacePorts(t, by)
-}
-
 // withLeft returns the dirty service ports and those that the last Sync left out.
 func withLeft(dirty service.PortSet, left service.Unwritten) service.PortSet {
 	dirty = maps.Clone(dirty)
@@ -43,53 +34,132 @@ func withLeft(dirty service.PortSet, left service.Unwritten) service.PortSet {
 	return dirty
 }
 
-// leaveOut returns what of a Table is to be written, and remembers what is not: service ports that the kernel refuses, which stay as they
-// were before where nothing leads to them in another way now, and those whose chains would have the names of another one's.
-func (b *Backend) leaveOut(ctx context.Context, t, before *service.Table, dirty service.PortSet) *service.Table {
+// leaveOut returns what of a Table is to be written, and remembers what is not: service ports that the kernel refuses, and those whose
+// chains would have the names of another one's.
+func (b *Backend) leaveOut(ctx context.Context, t *service.Table, dirty service.PortSet) *service.Table {
 	b.left = b.holdBack(ctx, t)
 	by := make(map[service.PortName]*service.Port, len(b.left))
 	for name := range b.left {
-		by[name] = nil
-		if before == nil {
-			continue
-		}
-		if old := before.Port(name); old != nil && sameFrontends(old, t.Port(name)) {
-			by[name] = old
-		}
+		by[name] = b.instead(t.Port(name))
 	}
 	want := replacePorts(t, by)
 	var lost service.Unwritten
 	if dirty == nil {
 		b.claims, lost = claimAll(want)
 	} else {
-		lost = b.claims.reclaim(before, want, dirty)
+		lost = b.claims.reclaim(b.last, want, dirty)
 	}
 	maps.Copy(b.left, lost)
-	return withoutPorts(want, lost)
+	clear(by)
+	for name := range lost {
+		by[name] = nil
+		if !b.layout.counters { // what counts is a chain too
+			by[name] = b.stub(t.Port(name))
+		}
+	}
+	return replacePorts(want, by)
 }
 
-// writeRest writes a Table after the kernel has refused it, without the service ports that it refuses among some. It returns what it wrote.
-func (b *Backend) writeRest(ctx context.Context, t, before *service.Table, some []*service.Port, refusal error) (*service.Table, error) {
+// instead is what is written for a service port that the kernel refuses: it stays as it was before, also after a Sync that failed; but where
+// it answers in another way now, or that is refused too, it is written without endpoints. nil: nothing.
+func (b *Backend) instead(p *service.Port) *service.Port {
+	if old := b.former(p.Name); old != nil && sameFrontends(old, p) && !b.refused.lacks(old) {
+		return old
+	}
+	if known := b.refused.ports[p.Name]; known != nil && known.bare {
+		return nil
+	}
+	return b.stub(p)
+}
+
+// former is a service port as it was written last.
+func (b *Backend) former(name service.PortName) *service.Port {
+	if b.last == nil {
+		return nil
+	}
+	return b.last.Port(name)
+}
+
+// stub is a service port without endpoints, so that its clients are refused, or their packets dropped, rather than go elsewhere. nil if the
+// kernel does not have what even that needs.
+func (b *Backend) stub(p *service.Port) *service.Port {
+	bare := *p
+	bare.Endpoints, bare.Local, bare.Serving, bare.Affinity = nil, nil, nil, 0
+	bare.Frontends = slices.Clone(p.Frontends)
+	rejects := !b.refused.lacks(&bare)
+	for i := range bare.Frontends {
+		f := &bare.Frontends[i]
+		f.Clients = nil
+		if !rejects && f.WithoutEndpoints == service.Reject {
+			f.WithoutEndpoints = service.Drop
+		}
+	}
+	if b.refused.lacks(&bare) {
+		return nil
+	}
+	return &bare
+}
+
+// writeRest writes a Table after the kernel has refused it: once more as it is, and if it is refused again, without the service ports that
+// the kernel is proven to refuse among some. It returns what it wrote.
+func (b *Backend) writeRest(ctx context.Context, t, want *service.Table, dirty service.PortSet) (*service.Table, error) {
+	refusal := b.write(ctx, want, nil)
+	if !isRefusal(refusal) {
+		return want, refusal
+	}
+	some := slices.DeleteFunc(suspects(want, dirty), func(p *service.Port) bool { return b.left[p.Name] != nil })
 	found, err := b.findRefused(ctx, t, some)
 	if err != nil {
 		return nil, errors.Join(refusal, err)
 	}
-	if !found {
+	if !found && len(b.left) == 0 {
 		return nil, refusal
 	}
-	want := b.leaveOut(ctx, t, before, nil)
-	err = b.write(ctx, want, nil)
-	if isRefusal(err) && before != nil { // what the kernel once took, it may refuse now
-		want = b.leaveOut(ctx, t, nil, nil)
-		err = b.write(ctx, want, nil)
+	if found {
+		want = b.leaveOut(ctx, t, nil)
+		refusal = b.write(ctx, want, nil)
 	}
-	return want, err
+	if !isRefusal(refusal) {
+		return want, refusal
+	}
+	if found, err = b.forgetRefused(ctx, t, want); err != nil || !found {
+		return nil, errors.Join(refusal, err)
+	}
+	want = b.leaveOut(ctx, t, nil)
+	return want, b.write(ctx, want, nil)
+}
+
+// forgetRefused forgets what service ports that are left out were before, where the kernel is proven to refuse that now, and reports whether
+// there are any.
+func (b *Backend) forgetRefused(ctx context.Context, t, want *service.Table) (found bool, err error) {
+	by := map[service.PortName]*service.Port{}
+	tries := 0
+	for _, p := range want.Ports {
+		if b.left[p.Name] == nil || b.former(p.Name) != p {
+			continue
+		}
+		if tries++; tries > mostTries {
+			err = errSearchEnds
+			break
+		}
+		var refusal error
+		if refusal, err = b.proven(ctx, func() error { return b.try(ctx, t, p) }); err != nil {
+			break
+		}
+		if refusal != nil {
+			by[p.Name] = nil
+		}
+	}
+	if len(by) > 0 {
+		b.last = replacePorts(b.last, by)
+	}
+	return len(by) > 0, err
 }
 
 // suspects are the service ports that the kernel may have refused.
 func suspects(want *service.Table, dirty service.PortSet) []*service.Port {
 	if dirty == nil {
-		return want.Ports
+		return slices.Clone(want.Ports)
 	}
 	return slices.DeleteFunc(slices.Clone(want.Ports), func(p *service.Port) bool {
 		_, ok := dirty[p.Name]

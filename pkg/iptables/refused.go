@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -19,24 +20,33 @@ import (
 // are found whose rules the kernel does not take: their chains are tried under other names, which nothing leads to, so that no packet
 // notices. They are left out of what is written, and tried again from time to time.
 
+// No service port loses its rules for anything else than a proof: alone, or as the user of a match or target, it has been refused twice,
+// while a rule that every kernel takes was taken. Where no proof is found, the Sync fails as a whole, and nothing is taken away.
+
 // The time between two attempts with what the kernel refuses: it doubles up to the longest.
 const (
 	firstRetry   = time.Second
 	longestRetry = 2 * time.Minute
 )
 
-// mostTries is how many restores one search for service ports may take, and mostRetries how many service ports that were refused one Sync
-// tries again. On legacy each copies the whole table.
+// mostTries is how many trials one search for service ports may take, and mostRetries how many one Sync makes with those that were
+// refused before. On legacy each copies the whole table, which grows by what is tried, at most by mostPorts service ports.
 const (
 	mostTries   = 64
-	mostRetries = 8
+	mostRetries = 16
+	mostPorts   = 500
 )
+
+// errSearchEnds ends a search that has taken mostTries.
+var errSearchEnds = errors.New("the search for the service ports whose rules are refused goes on with the next sync")
 
 // refusedRules is something that the kernel does not take.
 type refusedRules struct {
 	reason error
 	wait   time.Duration
 	next   time.Time
+	port   *service.Port // the service port as it was tried
+	bare   bool          // the rules of the service port without endpoints are refused too
 }
 
 // refused remembers what the kernel does not take.
@@ -49,14 +59,21 @@ func (r *refused) feature(f feature, reason error, now time.Time) {
 	if r.features == nil {
 		r.features = map[string]*refusedRules{}
 	}
-	r.features[f.module] = &refusedRules{fmt.Errorf("its rules need %s, which the kernel does not have: %w", f.module, reason), firstRetry, now.Add(firstRetry)}
+	reason = fmt.Errorf("its rules need %s, which the kernel does not have: %w", f.module, reason)
+	r.features[f.module] = &refusedRules{reason: reason, wait: firstRetry, next: now.Add(firstRetry)}
 }
 
-func (r *refused) port(name service.PortName, reason error, now time.Time) {
+func (r *refused) port(p *service.Port, reason error, now time.Time) {
 	if r.ports == nil {
 		r.ports = map[service.PortName]*refusedRules{}
 	}
-	r.ports[name] = &refusedRules{fmt.Errorf("the kernel refuses its rules: %w", reason), firstRetry, now.Add(firstRetry)}
+	reason = fmt.Errorf("the kernel refuses its rules: %w", reason)
+	r.ports[p.Name] = &refusedRules{reason: reason, wait: firstRetry, next: now.Add(firstRetry), port: p}
+}
+
+// lacks reports whether the rules of a service port need something that the kernel does not have.
+func (r *refused) lacks(p *service.Port) bool {
+	return slices.ContainsFunc(features, func(f feature) bool { return r.features[f.module] != nil && f.needs(p) })
 }
 
 // again doubles the time until the next attempt.
@@ -103,27 +120,46 @@ func (b *Backend) holdBack(ctx context.Context, t *service.Table) service.Unwrit
 			held[p.Name] = known.reason
 		}
 	}
-	retries := 0
+	var due []*service.Port
 	for _, name := range slices.SortedFunc(maps.Keys(b.refused.ports), service.PortName.Compare) {
 		known, p := b.refused.ports[name], t.Port(name)
 		switch {
 		case p == nil:
 			delete(b.refused.ports, name)
-			continue
-		case retries == mostRetries || held[name] != nil:
-		default:
-			due := !known.next.After(b.now())
-			if b.taken(ctx, known, func() error { return b.try(ctx, t, p) }) {
-				delete(b.refused.ports, name)
-				continue
-			}
-			if due {
-				retries++
+		case held[name] == nil:
+			held[name] = known.reason
+			if !known.next.After(b.now()) || !reflect.DeepEqual(known.port, p) {
+				due = append(due, p)
 			}
 		}
-		held[name] = known.reason
 	}
+	b.retry(ctx, t, due)
+	maps.DeleteFunc(held, func(name service.PortName, _ error) bool {
+		p := t.Port(name)
+		return b.refused.ports[name] == nil && !b.refused.lacks(p)
+	})
 	return held
+}
+
+// retry tries service ports again that were refused: all at once, and only where that fails one by one. Those that the kernel takes now are
+// no longer refused. One that has changed since it was tried does not have to wait.
+func (b *Backend) retry(ctx context.Context, t *service.Table, due []*service.Port) {
+	slices.SortStableFunc(due, func(x, y *service.Port) int {
+		return b.refused.ports[x.Name].next.Compare(b.refused.ports[y.Name].next)
+	})
+	s := search{backend: b, table: t, most: mostRetries, again: true, found: service.Unwritten{}, taken: service.PortSet{}}
+	if err := s.all(ctx, due); err != nil {
+		klog.FromContext(ctx).V(2).Info("Not all rules that were refused could be tried again", "reason", err)
+	}
+	for _, p := range due {
+		known := b.refused.ports[p.Name]
+		if _, ok := s.taken[p.Name]; ok {
+			delete(b.refused.ports, p.Name)
+		} else if s.found[p.Name] != nil {
+			known.port = p
+			known.again(b.now())
+		}
+	}
 }
 
 // taken reports whether the kernel now takes what it has refused. It is not asked before it is time.
@@ -143,6 +179,9 @@ func (b *Backend) taken(ctx context.Context, known *refusedRules, try func() err
 func (b *Backend) try(ctx context.Context, t *service.Table, ports ...*service.Port) error {
 	var nat, filter []xtables.Chain
 	for _, p := range ports {
+		if p == nil {
+			continue
+		}
 		n, f := b.layout.trial(t, p)
 		nat, filter = append(nat, n...), append(filter, f...)
 	}
@@ -152,85 +191,70 @@ func (b *Backend) try(ctx context.Context, t *service.Table, ports ...*service.P
 	return b.rules.Try(ctx, "filter", filter, trialNames)
 }
 
-// search finds the service ports among some whose rules the kernel refuses.
-type search struct {
-	backend *Backend
-	table   *service.Table
-	tries   int
-	found   service.Unwritten
-}
-
-// findRefused remembers which service ports among some the kernel refuses, and reports whether there are any.
-func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*service.Port) (found bool, err error) {
-	ports = slices.DeleteFunc(slices.Clone(ports), func(p *service.Port) bool { return len(p.Frontends) == 0 })
-	for _, f := range features {
-		if !slices.ContainsFunc(ports, f.needs) {
-			continue
+// control asks the kernel whether it takes a rule that every kernel takes, in the same way as all others. Where it does not, no refusal is
+// due to what is refused.
+func (b *Backend) control(ctx context.Context) error {
+	w := xtables.NewChain(prefixTrial + "-" + hash("control", hashLength))
+	w.Rule("-j ACCEPT")
+	for _, table := range []string{"nat", "filter"} {
+		if err := b.rules.Try(ctx, table, []xtables.Chain{w.Chain}, trialNames); err != nil {
+			return fmt.Errorf("no rule is taken at all: %v", err) //nolint:errorlint // this is no refusal
 		}
-		err := b.rules.Try(ctx, f.table, []xtables.Chain{f.trial()}, trialNames)
-		if isRefusal(err) {
-			b.refused.feature(f, err, b.now())
-			found = true
-			ports = slices.DeleteFunc(ports, f.needs)
-		} else if err != nil {
-			return false, err
-		}
-	}
-	s := search{backend: b, table: t, found: service.Unwritten{}}
-	if err := s.among(ctx, ports); err != nil {
-		return false, err
-	}
-	for name, reason := range s.found {
-		b.refused.port(name, reason, b.now())
-		found = true
-	}
-	return found, nil
-}
-
-// isRefusal tells a refusal of rules from other errors of a restore.
-func isRefusal(err error) bool { return errors.Is(err, xtables.ErrRefused) }
-
-// among finds the refused ones among ports: it asks for all of them, then for the one that the error names, then for each half.
-func (s *search) among(ctx context.Context, ports []*service.Port) error {
-	for len(ports) > 0 {
-		err := s.try(ctx, ports...)
-		switch {
-		case err == nil:
-			return nil
-		case !isRefusal(err):
-			return err
-		case len(ports) == 1 || s.tries >= mostTries:
-			for _, p := range ports {
-				s.found[p.Name] = err
-			}
-			return nil
-		}
-		if named := slices.IndexFunc(ports, func(p *service.Port) bool { return s.names(err, p) }); named >= 0 {
-			if alone := s.try(ctx, ports[named]); isRefusal(alone) {
-				s.found[ports[named].Name] = alone
-				ports = slices.Delete(slices.Clone(ports), named, named+1)
-				continue
-			}
-		}
-		if err := s.among(ctx, ports[:len(ports)/2]); err != nil {
-			return err
-		}
-		ports = ports[len(ports)/2:]
 	}
 	return nil
 }
 
-func (s *search) try(ctx context.Context, ports ...*service.Port) error {
-	s.tries++
-	return s.backend.try(ctx, s.table, ports...)
+// proven asks the kernel twice whether it takes something. What it refuses twice is refused, unless it takes nothing else either.
+func (b *Backend) proven(ctx context.Context, try func() error) (refusal, err error) {
+	for range 2 {
+		if refusal = try(); !isRefusal(refusal) {
+			return nil, refusal
+		}
+		if err := b.control(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return refusal, nil
 }
 
-// names reports whether an error is about a chain of a service port.
-func (s *search) names(err error, p *service.Port) bool {
-	var refused xtables.RestoreError
-	if !errors.As(err, &refused) || refused.Chain == "" {
-		return false
+// findRefused remembers which service ports among some the kernel refuses, and reports whether there are any. What it has found before an
+// error is remembered too.
+func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*service.Port) (found bool, err error) {
+	ports = slices.DeleteFunc(slices.Clone(ports), func(p *service.Port) bool { return len(p.Frontends) == 0 })
+	if err := b.control(ctx); err != nil {
+		return false, err
 	}
-	nat, filter := s.backend.layout.trial(s.table, p)
-	return slices.ContainsFunc(slices.Concat(nat, filter), func(c xtables.Chain) bool { return trialNames.Replace(c.Name()) == refused.Chain })
+	for _, f := range features {
+		if !slices.ContainsFunc(ports, f.needs) {
+			continue
+		}
+		refusal, err := b.proven(ctx, func() error { return b.rules.Try(ctx, f.table, []xtables.Chain{f.trial()}, trialNames) })
+		if err != nil {
+			return false, err
+		}
+		if refusal != nil {
+			b.refused.feature(f, refusal, b.now())
+			found = true
+			ports = slices.DeleteFunc(ports, f.needs)
+		}
+	}
+	s := search{backend: b, table: t, most: mostTries, found: service.Unwritten{}, taken: service.PortSet{}}
+	err = s.all(ctx, ports)
+	for name, reason := range s.found {
+		b.refused.port(t.Port(name), reason, b.now())
+		found = true
+	}
+	for name := range s.found {
+		if err != nil {
+			break
+		}
+		var refusal error
+		if refusal, err = b.proven(ctx, func() error { return b.try(ctx, t, b.stub(t.Port(name))) }); refusal != nil {
+			b.refused.ports[name].bare = true
+		}
+	}
+	return found, err
 }
+
+// isRefusal tells a refusal of rules from other errors of a restore.
+func isRefusal(err error) bool { return errors.Is(err, xtables.ErrRefused) }

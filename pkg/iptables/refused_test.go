@@ -130,7 +130,7 @@ func TestAMatchThatTheKernelLacksIsNamed(t *testing.T) {
 				t.Errorf("without %s, service-%03d: %q", test.lacks, i, reason)
 			}
 		}
-		if n := len(k.Restores); n > 12 {
+		if n := len(k.Restores); n > 40 {
 			t.Errorf("without %s: %d restores", test.lacks, n)
 		}
 	}
