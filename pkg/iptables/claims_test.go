@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +106,11 @@ func TestTheFirstOfTwoServicePortsWithTheSameChainNamesIsServed(t *testing.T) {
 	sync()
 	add("c", "10.96.0.3")
 	sync("c")
+	if _, refused := slices.BinarySearchFunc(b.refusals, addressKey(netip.MustParseAddr("10.96.0.3")), func(r refusal, k key) int {
+		return strings.Compare(string(r.key[:len(k)]), string(k))
+	}); !refused {
+		t.Error("the clients of what is left out are not refused")
+	}
 	add("a", "10.96.0.1")
 	sync("b", "c")
 	builder.DeleteService(servicetest.Namespace, "a")

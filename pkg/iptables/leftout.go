@@ -112,48 +112,49 @@ func (b *Backend) writeRest(ctx context.Context, t, want *service.Table, dirty s
 	if err != nil {
 		return nil, errors.Join(refusal, err)
 	}
-	if !found && len(b.left) == 0 {
-		return nil, refusal
+	if !found {
+		if found, err = b.replaceRefused(ctx, t, want); err != nil || !found {
+			return nil, errors.Join(refusal, err)
+		}
 	}
-	if found {
+	for states := 3; found && states > 0; states-- { // as before, without endpoints, not at all
 		want = b.leaveOut(ctx, t, nil)
-		refusal = b.write(ctx, want, nil)
+		if refusal = b.write(ctx, want, nil); !isRefusal(refusal) {
+			return want, refusal
+		}
+		if found, err = b.replaceRefused(ctx, t, want); err != nil {
+			break
+		}
 	}
-	if !isRefusal(refusal) {
-		return want, refusal
-	}
-	if found, err = b.forgetRefused(ctx, t, want); err != nil || !found {
-		return nil, errors.Join(refusal, err)
-	}
-	want = b.leaveOut(ctx, t, nil)
-	return want, b.write(ctx, want, nil)
+	return nil, errors.Join(refusal, err)
 }
 
-// forgetRefused forgets what service ports that are left out were before, where the kernel is proven to refuse that now, and reports whether
-// there are any.
-func (b *Backend) forgetRefused(ctx context.Context, t, want *service.Table) (found bool, err error) {
-	by := map[service.PortName]*service.Port{}
-	tries := 0
+// replaceRefused finds what the kernel refuses among that which is written instead of service ports that are left out, so that instead
+// returns something else, and reports whether there is any.
+func (b *Backend) replaceRefused(ctx context.Context, t, want *service.Table) (found bool, err error) {
+	var written []*service.Port
 	for _, p := range want.Ports {
-		if b.left[p.Name] == nil || b.former(p.Name) != p {
+		if b.left[p.Name] != nil {
+			written = append(written, p)
+		}
+	}
+	s := search{backend: b, table: want, most: mostTries, found: service.Unwritten{}, taken: service.PortSet{}}
+	err = s.all(ctx, written)
+	forget := map[service.PortName]*service.Port{}
+	for name, reason := range s.found {
+		if b.former(name) == want.Port(name) {
+			forget[name] = nil
 			continue
 		}
-		if tries++; tries > mostTries {
-			err = errSearchEnds
-			break
+		if b.refused.ports[name] == nil {
+			b.refused.port(t.Port(name), reason, b.now())
 		}
-		var refusal error
-		if refusal, err = b.proven(ctx, func() error { return b.try(ctx, t, p) }); err != nil {
-			break
-		}
-		if refusal != nil {
-			by[p.Name] = nil
-		}
+		b.refused.ports[name].bare = true
 	}
-	if len(by) > 0 {
-		b.last = replacePorts(b.last, by)
+	if len(forget) > 0 {
+		b.last = replacePorts(b.last, forget)
 	}
-	return len(by) > 0, err
+	return len(s.found) > 0, err
 }
 
 // suspects are the service ports that the kernel may have refused.

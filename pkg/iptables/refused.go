@@ -156,6 +156,7 @@ func (b *Backend) retry(ctx context.Context, t *service.Table, due []*service.Po
 		if _, ok := s.taken[p.Name]; ok {
 			delete(b.refused.ports, p.Name)
 		} else if s.found[p.Name] != nil {
+			known.bare = known.bare && reflect.DeepEqual(known.port, p)
 			known.port = p
 			known.again(b.now())
 		}
@@ -243,15 +244,6 @@ func (b *Backend) findRefused(ctx context.Context, t *service.Table, ports []*se
 	for name, reason := range s.found {
 		b.refused.port(t.Port(name), reason, b.now())
 		found = true
-	}
-	for name := range s.found {
-		if err != nil {
-			break
-		}
-		var refusal error
-		if refusal, err = b.proven(ctx, func() error { return b.try(ctx, t, b.stub(t.Port(name))) }); refusal != nil {
-			b.refused.ports[name].bare = true
-		}
 	}
 	return found, err
 }
