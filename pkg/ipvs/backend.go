@@ -3,7 +3,9 @@ package ipvs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -165,12 +167,14 @@ func newBackend(options Options, k kernel) *Backend {
 
 // Sync makes the kernel hold what table says. dirty names the service ports that may differ from the last successful Sync; with nil,
 // and after an error, the kernel is read first. What the kernel refuses of one service port does not keep the others from being
-// written, nor the kernel from being known: the error is a service.Unwritten then, and each call tries those service ports again.
+// written, nor the kernel from being known: the error is a service.Unwritten then, and each call tries those service ports again. If it refuses
+// all of them when everything is written, that is an error like others.
 //
 // Node ports answer on the addresses that table lists: "all" has to be spelled out.
 func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.PortSet) error {
 	var err error
-	if dirty == nil || b.table == nil || !table.SameNode(b.table) || b.typesAreThere() {
+	all := dirty == nil || b.table == nil || !table.SameNode(b.table) || b.typesAreThere()
+	if all {
 		err = b.syncAll(ctx, table)
 	} else {
 		err = b.syncPorts(ctx, table, dirty)
@@ -181,7 +185,21 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 	}
 	b.table = table
 	b.logStrays(ctx)
-	return b.unwritten(table)
+	unwritten := b.unwritten(table)
+	if all && b.nothing(table, unwritten) {
+		b.table = nil
+		return fmt.Errorf("no service port can be written: %v", unwritten) // not as a service.Unwritten: the node serves nothing
+	}
+	if len(unwritten) == 0 {
+		return nil
+	}
+	return unwritten
+}
+
+// nothing reports whether no service port of a Table is written, though there are some to write.
+func (b *Backend) nothing(table *service.Table, unwritten service.Unwritten) bool {
+	ports := b.within(table.Ports)
+	return len(ports) > 0 && !slices.ContainsFunc(ports, func(p *service.Port) bool { return unwritten[p.Name] == nil })
 }
 
 // Retire removes the endpoints that are gone and whose connections have ended, or have had their time. It looks at the virtual servers
@@ -201,11 +219,11 @@ func (b *Backend) Retire(ctx context.Context) error {
 		return err
 	}
 	const message = "The kernel refuses to delete drained endpoints, trying again"
-	switch err := b.unwritten(b.table); {
-	case err == nil:
+	switch unwritten := b.unwritten(b.table); {
+	case len(unwritten) == 0:
 		delete(b.said, message)
 	case len(b.failing) > before:
-		b.once(ctx, message, "reason", err.Error())
+		b.once(ctx, message, "reason", unwritten.Error())
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // everything.
 var notRefused = []error{
 	unix.EPERM, unix.ENOBUFS, unix.EBADF, unix.EAGAIN, unix.EINTR, unix.EBUSY, unix.EMFILE, unix.ENFILE, unix.EIO, unix.ETIMEDOUT,
-	errNotFound, errExists, ErrNoIPVS,
+	errNotFound, errExists, ErrNoIPVS, errNoneAtAll,
 }
 
 // refusal reports whether an error is the kernel's answer to one write: it has changed nothing, and the next write may go well. After any
@@ -169,8 +169,8 @@ func (b *Backend) settleAt(k key, w *wish, f *failure) {
 	}
 }
 
-// unwritten returns the service ports that are not in the kernel as the Table says, as an error, or nil.
-func (b *Backend) unwritten(table *service.Table) error {
+// unwritten returns the service ports that are not in the kernel as the Table says, and why.
+func (b *Backend) unwritten(table *service.Table) service.Unwritten {
 	u := service.Unwritten{}
 	note := func(name service.PortName, err error) {
 		if u[name] == nil {
@@ -188,9 +188,6 @@ func (b *Backend) unwritten(table *service.Table) error {
 				note(p.Name, err)
 			}
 		}
-	}
-	if len(u) == 0 {
-		return nil
 	}
 	return u
 }

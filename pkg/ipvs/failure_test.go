@@ -240,3 +240,38 @@ func TestARefusedPortRecovers(t *testing.T) {
 		})
 	}
 }
+
+func TestWhereNoServicePortCanBeWrittenTheSyncFails(t *testing.T) {
+	refuseRoutes := func(line string) bool { return strings.HasPrefix(line, "route") }
+	for _, test := range []struct {
+		name      string
+		do        func(s *stage)
+		unwritten bool
+	}{
+		{"when everything is written", func(s *stage) { s.kernel.refuse = refuseRoutes }, false},
+		{"but not if another one is written", func(s *stage) { s.service("dns", dns); s.kernel.refuse = refuseRoutes }, true},
+		{"but not when a change is written", func(s *stage) {
+			s.slice("web", nil)
+			s.sync()
+			s.slice("web", []string{"8080"}, "away1")
+			s.kernel.refuse = refuseRoutes
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				serveWeb(s)
+				test.do(s)
+				table, dirty, _ := s.builder.Build()
+				err := s.backend.Sync(t.Context(), table, dirty)
+				if _, ok := errors.AsType[service.Unwritten](err); err == nil || ok != test.unwritten {
+					t.Errorf("got %v", err)
+				}
+				s.kernel.refuse = nil
+				must(t, s.backend.Sync(t.Context(), table, service.PortSet{webPort: {}}))
+				if !s.kernel.has(setVirtual, s.key("web,tcp:80")) {
+					t.Error("it is not served when the kernel takes it")
+				}
+			})
+		})
+	}
+}

@@ -232,6 +232,7 @@ func TestWhatCannotBeWrittenStaysAsItIs(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, after a restart: %t", test.name, restarted), func(t *testing.T) {
 				forBoth(t, func(s *stage) {
 					s.service("dns", dns)
+					s.service("api", []string{"81"}) // or nothing at all could be written
 					test.is(s)
 					s.sync()
 					if restarted {

@@ -15,6 +15,7 @@ var (
 	errExists      = errors.New("is there already")
 	errNotFound    = errors.New("is not there")
 	errNoScheduler = errors.New("the kernel has no such scheduler")
+	errNoneAtAll   = errors.New("the kernel has no scheduler for Services without one of their own")
 	errRefused     = errors.New("the kernel does not take it")
 	errFull        = fmt.Errorf("is full: it has all the %d entries that it can have; use fewer addresses, ports or loadBalancerSourceRanges", maxEntries)
 	errNoType      = errors.New("the kernel has no such ipset type")

@@ -51,13 +51,19 @@ func (b *Backend) ensure(ctx context.Context, k key, w *wish, endpoints int) err
 	return nil
 }
 
-// tellOfScheduler tells the owner of a Service if it does not have the scheduler that it asks for.
+// tellOfScheduler tells the owner of a Service if it does not have the scheduler that it asks for. That the node's own is missing is no
+// owner's concern, and is logged.
 func (b *Backend) tellOfScheduler(ctx context.Context, w *wish, scheduler string) {
-	asked := w.port.Scheduling.Scheduler
+	asked, node := w.port.Scheduling.Scheduler, b.options.Scheduler
+	if b.missing(node) {
+		b.once(ctx, "The kernel does not have the node's IPVS scheduler; load its module or choose another scheduler by --ipvs-scheduler",
+			"scheduler", node, "module", "ip_vs_"+node, "instead", lastScheduler)
+	}
 	if asked == "" {
-		asked = b.options.Scheduler
+		asked = node
 	}
 	switch {
+	case asked == node && b.missing(node):
 	case b.missing(asked):
 		b.tell(ctx, w.port.Name.Service(), "SchedulerMissing", fmt.Sprintf("the node's kernel has no IPVS scheduler %s, and %s is used instead; load the kernel module ip_vs_%s on the node", asked, scheduler, asked))
 	case asked != scheduler && asked == "mh":
@@ -85,30 +91,39 @@ func (b *Backend) add(p *service.Port, want virtualServer, endpoints int) (*held
 	return h, err
 }
 
-// choosing writes a virtual server. If the kernel does not have the scheduler, or refuses it, it has the node's own instead.
+// choosing writes a virtual server. If the kernel does not have the scheduler, or refuses it, it has the node's own or the last one instead.
 func (b *Backend) choosing(p *service.Port, s virtualServer, endpoints int, write func(virtualServer) error) (virtualServer, error) {
-	err := write(s)
-	switch {
-	case err == nil || !refusal(err):
+	s, err := b.among(p, s, endpoints, write)
+	if err == nil || !refusal(err) {
 		return s, err
-	case errors.Is(err, errNoScheduler):
-		if s.scheduler == b.options.Scheduler {
-			return s, fmt.Errorf("%w: load the kernel module ip_vs_%s, or choose another one by --ipvs-scheduler", err, s.scheduler)
-		}
-		b.absent[s.scheduler] = struct{}{}
-	default:
-		b.declined[s.key] = declined{s.scheduler, endpoints}
 	}
+	b.declined[s.key] = declined{s.scheduler, endpoints}
 	instead := b.server(s.key, b.scheduled(s.key, p, endpoints))
 	if instead.scheduler == s.scheduler {
 		delete(b.declined, s.key) // it is not for the scheduler that the kernel refuses
 		return s, err
 	}
-	if otherErr := write(instead); otherErr != nil {
+	instead, otherErr := b.among(p, instead, endpoints, write)
+	if otherErr != nil {
 		delete(b.declined, s.key)
 		return s, fmt.Errorf("%w (and with scheduler %s: %w)", err, instead.scheduler, otherErr)
 	}
 	return instead, nil
+}
+
+// among writes a virtual server with the first scheduler that the kernel has. If it has not even the last one, that is no refusal: it concerns
+// every Service that does not choose another.
+func (b *Backend) among(p *service.Port, s virtualServer, endpoints int, write func(virtualServer) error) (virtualServer, error) {
+	err := write(s)
+	for errors.Is(err, errNoScheduler) {
+		b.absent[s.scheduler] = struct{}{}
+		instead := b.server(s.key, b.scheduled(s.key, p, endpoints))
+		if b.missing(instead.scheduler) {
+			return s, fmt.Errorf("%w: %w: load the kernel module ip_vs_%s, or choose another one by --ipvs-scheduler", errNoneAtAll, err, b.options.Scheduler)
+		}
+		s, err = instead, write(instead)
+	}
+	return s, err
 }
 
 // scheduled is a port with the scheduler that its virtual server at a key gets.

@@ -123,6 +123,34 @@ func TestASchedulerThatIsMissing(t *testing.T) {
 	}
 }
 
+func TestInPlaceOfTheNodesSchedulerThatIsMissingTheLastOneServes(t *testing.T) {
+	for _, test := range []struct {
+		name, own string
+		events    []string
+	}{
+		{"a Service that does not choose one, whose owner is not told", "", nil},
+		{"a Service whose own is missing too", "sed", []string{"web SchedulerMissing: the node's kernel has no IPVS scheduler sed, and rr is used instead; load the kernel module ip_vs_sed on the node"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.kernel.lacking = []string{"sed", "wlc"}
+				s.options.Scheduler = "wlc"
+				s.restart()
+				serveWeb(s)
+				s.service("web", http, annotated(service.AnnotationScheduler, test.own))
+				s.sync()
+				s.want("then", cluster)
+				if len(s.backend.said) != 1 {
+					t.Errorf("logged %d messages, want one", len(s.backend.said))
+				}
+				if diff := cmp.Diff(test.events, s.events); diff != "" {
+					t.Errorf("events (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 func TestANodesSchedulerThatIsMissingIsAnErrorThatNamesTheModule(t *testing.T) {
 	forBoth(t, func(s *stage) {
 		s.kernel.lacking = []string{"rr"}
@@ -132,6 +160,9 @@ func TestANodesSchedulerThatIsMissingIsAnErrorThatNamesTheModule(t *testing.T) {
 		err := s.resyncError()
 		if !errors.Is(err, errNoScheduler) || !strings.Contains(err.Error(), "ip_vs_rr") || !strings.Contains(err.Error(), "--ipvs-scheduler") {
 			s.t.Errorf("got %v", err)
+		}
+		if _, ok := errors.AsType[service.Unwritten](err); ok {
+			s.t.Error("it is told of some service ports alone")
 		}
 		if s.kernel.servers[s.key("dns,udp:53")] == nil || !s.kernel.has(setVirtual, s.key("dns,udp:53")) {
 			s.t.Error("a Service with a scheduler of its own is not served")

@@ -108,12 +108,14 @@ func (b *Backend) server(k key, p *service.Port) virtualServer {
 	return s
 }
 
-// scheduler is the one that a port asks for, or else the node's.
+// scheduler is the one that a port asks for, or else the node's, or else the last one, whichever the kernel has.
 func (b *Backend) scheduler(p *service.Port) string {
-	if name := p.Scheduling.Scheduler; name != "" && !b.missing(name) {
-		return name
+	for _, name := range []string{p.Scheduling.Scheduler, b.options.Scheduler} {
+		if name != "" && !b.missing(name) {
+			return name
+		}
 	}
-	return b.options.Scheduler
+	return lastScheduler
 }
 
 // ownMark is in the flags of each virtual server of ours: "FL" in the high half, where the kernel keeps every bit that it is given
