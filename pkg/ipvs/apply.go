@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -299,7 +300,7 @@ func (b *Backend) settle(c *change) map[key]struct{} {
 	waiting := map[key]struct{}{}
 	for _, k := range c.keys {
 		if c.keeps(k) {
-			b.settleAt(k, c.was[k], b.failureAt(c, k))
+			b.settleAt(k, cmp.Or(c.was[k], b.lastWishes[k]), b.failureAt(c, k))
 			continue
 		}
 		is := c.is[k]

@@ -101,7 +101,7 @@ type Backend struct {
 	draining map[key]map[netip.AddrPort]time.Time
 	// refusing says until when clients of a deleted frontend are refused, whose connections were cut.
 	refusing map[key]time.Time
-	// lastWishes are those of before the kernel was read, while all is written again.
+	// lastWishes are those of before the kernel was read, until all has been written again.
 	lastWishes map[key]*wish
 
 	absent   map[string]struct{} // schedulers that the kernel does not have

@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,57 @@ func TestDeletedServiceInAFullSync(t *testing.T) {
 		s.resync()
 		s.want("then", drainingDeleted)
 	})
+}
+
+// TestDeletedServiceAfterAFailure: what was there is known although the kernel could not be read, or written, in between.
+func TestDeletedServiceAfterAFailure(t *testing.T) {
+	for name, fail := range map[string]func(s *stage){
+		"of all after the deletion": func(s *stage) {
+			deleteService("web")(s)
+			s.kernel.fail = func(int) (before, after error) { return errByChance, nil }
+			if err := s.resyncError(); err == nil {
+				s.t.Error("no error")
+			}
+			s.kernel.fail = nil
+		},
+		"of all, and the one after it": func(s *stage) {
+			deleteService("web")(s)
+			for nth := range 2 {
+				s.kernel.fail = func(int) (before, after error) { return errByChance, nil }
+				if err := s.resyncError(); err == nil {
+					s.t.Errorf("no error in sync %d", nth)
+				}
+			}
+			s.kernel.fail = nil
+		},
+		"of one write before the deletion": func(s *stage) {
+			s.service("web", http, affinity(60))
+			s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), "server web,tcp:80 changed") }
+			if err := s.resyncError(); err == nil {
+				s.t.Error("no error")
+			}
+			s.kernel.refuse = nil
+			deleteService("web")(s)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.service("dns", dns)
+				s.service("web", http)
+				s.slice("web", []string{"8080"}, "away1")
+				s.sync()
+				s.connect("web,tcp:80", "away1:8080", 1)
+				fail(s)
+				s.sync()
+				s.want("then", drainingDeleted+"\n set REJECT dns,udp:53")
+				end(s)
+				s.want("in the end", "set REJECT dns,udp:53")
+				if len(s.backend.users)+len(s.backend.lastWishes) > 0 {
+					t.Errorf("left over: users %v, wishes %v", s.backend.users, s.backend.lastWishes)
+				}
+			})
+		})
+	}
 }
 
 // TestAnAddressThatTheNodeHasLostIsNotDrained: its packets are for another host now.

@@ -22,8 +22,10 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.kernel.tune(ctx); err != nil {
 		b.once(ctx, "Could not set what IPVS needs of the kernel; going on without", "reason", err.Error())
 	}
-	b.lastWishes = b.wishes
-	defer func() { b.lastWishes = nil }()
+	if b.lastWishes == nil {
+		b.lastWishes = map[key]*wish{}
+	}
+	maps.Copy(b.lastWishes, b.wishes) // those of before may be left of a call that failed
 	b.forget(table)
 	b.notices.forget(table, set(slices.Collect(maps.Keys(b.notices))))
 	leftOut, _ := b.limit(ctx, table, allServices(table))
@@ -66,7 +68,11 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	if err := b.apply(ctx, keys, true); err != nil {
 		return err
 	}
-	return b.unpair(slices.Collect(maps.Keys(b.strayPairs)))
+	if err := b.unpair(slices.Collect(maps.Keys(b.strayPairs))); err != nil {
+		return err
+	}
+	b.lastWishes = nil
+	return nil
 }
 
 // syncPorts writes what has changed in the given service ports, taking for granted that the kernel holds what was last written.
