@@ -235,7 +235,8 @@ func (b *Backend) putInside(ctx context.Context, k key, w *wish) error {
 }
 
 func (b *Backend) putEverybody(ctx context.Context, k key, w *wish) error {
-	if len(w.everybody) > 0 || b.held.servers[k] != nil {
+	// Somebody else's is taken over when there are endpoints, and left alone before.
+	if h := b.held.servers[k]; len(w.everybody) > 0 || h != nil && h.ours() {
 		if err := b.putReal(ctx, k, w, w.everybody, true); err != nil {
 			return err
 		}
@@ -243,7 +244,8 @@ func (b *Backend) putEverybody(ctx context.Context, k key, w *wish) error {
 			return err
 		}
 	}
-	w.lingers = len(w.everybody) == 0 && b.held.servers[k] != nil && len(b.held.servers[k].real) > 0
+	h := b.held.servers[k]
+	w.lingers = len(w.everybody) == 0 && h != nil && h.ours() && len(h.real) > 0
 	return nil
 }
 
@@ -280,12 +282,16 @@ func (b *Backend) wantedAt(c *change, k key) bool {
 	return c.keeps(owner) || c.is[owner] != nil && len(c.is[owner].inside) > 0
 }
 
+// removeServer deletes a virtual server of ours. Somebody else's, which could not be taken over, is as if it had never been known.
 func (b *Backend) removeServer(k key) error {
-	if b.held.servers[k] == nil || b.excluded(k) {
+	h := b.held.servers[k]
+	if h == nil || b.excluded(k) {
 		return nil
 	}
-	if err := b.kernel.servers.Delete(k); err != nil && !errors.Is(err, errNotFound) {
-		return err
+	if h.ours() {
+		if err := b.kernel.servers.Delete(k); err != nil && !errors.Is(err, errNotFound) {
+			return err
+		}
 	}
 	delete(b.held.servers, k)
 	delete(b.draining, k)

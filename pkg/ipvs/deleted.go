@@ -18,8 +18,11 @@ func (b *Backend) deleted(k key) (*wish, error) {
 		return nil, nil
 	}
 	h := b.held.servers[k]
-	if h == nil || !h.ours() {
+	if h == nil {
 		return b.refused(k), nil
+	}
+	if !h.ours() {
+		return nil, nil
 	}
 	last := b.lastWish(k)
 	if last == nil && h.takesConnections() {

@@ -69,6 +69,68 @@ func TestWhatIsSomebodyElses(t *testing.T) {
 	}
 }
 
+// TestSomebodyElsesVirtualServerWhereADeletedServiceWas: its clients are not those of the Service, and it is left alone.
+func TestSomebodyElsesVirtualServerWhereADeletedServiceWas(t *testing.T) {
+	serve := func(s *stage) {
+		s.service("web", http)
+		s.slice("web", []string{"8080"}, "away1")
+	}
+	for name, do := range map[string]func(s *stage){
+		"whose clients are refused": func(s *stage) {
+			s.options.Drain = 0
+			s.restart()
+			serve(s)
+			s.sync()
+			s.connect("web,tcp:80", "away1:8080", 1)
+			deleteService("web")(s)
+			s.sync()
+			s.want("after the deletion", refusingDeleted)
+			s.put("web,tcp:80", 0, "away2:9")
+		},
+		"which could not take it over": func(s *stage) {
+			s.put("web,tcp:80", 0, "away2:9")
+			s.service("dns", dns)
+			serve(s)
+			s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), "server web,tcp:80") }
+			if err := s.resyncError(); err == nil {
+				s.t.Error("it has been taken over")
+			}
+			s.kernel.refuse = nil
+			deleteService("web")(s)
+			deleteService("dns")(s)
+			s.sync()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				do(s)
+				for range 2 {
+					if found := s.verify(); found != nil {
+						t.Errorf("drift: %v", found)
+					}
+					s.resync()
+					s.want("then", "server web,tcp:80 wlc of somebody else\n server web,tcp:80 > away2:9 weight 3")
+				}
+			})
+		})
+	}
+}
+
+func TestSomebodyElsesVirtualServerIsTakenOverOnlyForEndpoints(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.put("web,tcp:80", 0, "away2:9")
+		s.service("web", http)
+		s.sync()
+		s.want("without endpoints", "server web,tcp:80 wlc of somebody else\n server web,tcp:80 > away2:9 weight 3\n set REJECT web,tcp:80")
+		if found := s.verify(); found != nil {
+			t.Errorf("drift: %v", found)
+		}
+		serveWeb(s)
+		s.sync()
+		s.want("with endpoints", cluster)
+	})
+}
+
 func TestWhatIsTakenOverDrains(t *testing.T) {
 	forBoth(t, func(s *stage) {
 		s.put("web,tcp:80", 0, "away1:8080", "away2:9")

@@ -33,11 +33,11 @@ func (b *Backend) syncAll(ctx context.Context, table *service.Table) error {
 	b.takeLimit(leftOut)
 	served := b.within(table.Ports)
 	keys := b.frontends.change(nil, served)
-	for k := range b.refusing {
-		keys[k] = struct{}{}
-	}
 	if err := b.read(keys); err != nil {
 		return err
+	}
+	for k := range b.refusing {
+		keys[k] = struct{}{}
 	}
 	maps.DeleteFunc(b.draining, func(k key, _ map[netip.AddrPort]time.Time) bool { return b.held.servers[k] == nil })
 	for k, s := range b.held.servers {
@@ -188,6 +188,7 @@ func (b *Backend) read(wanted map[key]struct{}) error {
 	}
 	for _, s := range all {
 		if _, is := wanted[s.key]; !is && (!s.ours() || b.excluded(s.key)) {
+			delete(b.refusing, s.key) // its clients are somebody else's
 			continue
 		}
 		endpoints, err := b.kernel.servers.ListReal(s.key)
