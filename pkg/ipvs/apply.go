@@ -181,16 +181,15 @@ func (b *Backend) emptySets(c *change) {
 	}
 }
 
-// gone are the entries that a set may have for the keys and is not to have any more.
+// gone are the entries that a set may have for the keys and is not to have.
 func (b *Backend) gone(c *change, id setID) []entry {
 	var list []entry
 	for _, k := range c.keys {
-		present := b.present(c, k, id)
-		if len(present) == 0 || c.keeps(k) {
+		if c.keeps(k) {
 			continue
 		}
 		is := set(c.is[k].entries(k, id))
-		for _, e := range present {
+		for _, e := range b.present(c, k, id) {
 			if _, wanted := is[e]; !wanted {
 				list = append(list, e)
 			}

@@ -149,6 +149,24 @@ func TestDeletedServiceAfterAFailure(t *testing.T) {
 	}
 }
 
+// TestADeletedServiceWhoseConnectionsEndWhileItIsWritten: the last one ends between the look for standing connections and the end of draining.
+func TestADeletedServiceWhoseConnectionsEndWhileItIsWritten(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.service("web", []string{"80=30080"}, func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeNodePort })
+		s.slice("web", []string{"8080"}, "away1")
+		s.sync()
+		s.connect("node,tcp:30080", "away1:8080", 1)
+		s.kernel.watch = func(write string) {
+			if s.named(write) == "server node,tcp:30080: real away1:8080 weight 0" {
+				s.connect("node,tcp:30080", "away1:8080", 0)
+			}
+		}
+		deleteService("web")(s)
+		s.sync()
+		s.want("then", "")
+	})
+}
+
 // TestAnAddressThatTheNodeHasLostIsNotDrained: its packets are for another host now.
 func TestAnAddressThatTheNodeHasLostIsNotDrained(t *testing.T) {
 	forBoth(t, func(s *stage) {

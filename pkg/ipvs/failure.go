@@ -45,8 +45,8 @@ type failure struct {
 	err error
 	// port is the service port that the key is for, or was for; nil: none is known.
 	port *service.PortName
-	// entries are what the sets hold for the key.
-	entries [setCount][]entry
+	// admitted are the clients that the kernel admits at the key.
+	admitted []entry
 }
 
 // writer writes many things at once and, where the kernel refuses that, finds out which of them it refuses.
@@ -93,10 +93,14 @@ func (c *change) keeps(k key) bool {
 	return ok
 }
 
-// present are the entries that a set may hold for a key.
+// present are the entries that a set may hold for a key. What it was to hold before does not say that but of admitted clients: a draining
+// virtual server may have ended while its entries were written.
 func (b *Backend) present(c *change, k key, id setID) []entry {
+	if id != setAdmitted {
+		return []entry{{key: k}}
+	}
 	if f := b.failing[k]; f != nil {
-		return f.entries[id]
+		return f.admitted
 	}
 	return c.was[k].entries(k, id)
 }
@@ -112,15 +116,9 @@ func (b *Backend) failureAt(c *change, k key) *failure {
 	if before := b.failing[k]; before != nil && f.port == nil {
 		f.port = before.port
 	}
-	for id := range setCount {
-		candidates := []entry{{key: k}}
-		if id == setAdmitted {
-			candidates = slices.Concat(b.present(c, k, id), c.is[k].entries(k, id), c.unknown[k])
-		}
-		for e := range set(candidates) {
-			if _, held := b.held.contents[id][e]; held {
-				f.entries[id] = append(f.entries[id], e)
-			}
+	for e := range set(slices.Concat(b.present(c, k, setAdmitted), c.is[k].entries(k, setAdmitted), c.unknown[k])) {
+		if _, held := b.held.contents[setAdmitted][e]; held {
+			f.admitted = append(f.admitted, e)
 		}
 	}
 	return f
