@@ -218,6 +218,7 @@ func (b *Backend) Retire(ctx context.Context) error {
 		b.table = nil
 		return err
 	}
+	b.logStrays(ctx)
 	const message = "The kernel refuses to delete drained endpoints, trying again"
 	switch unwritten := b.unwritten(b.table); {
 	case len(unwritten) == 0:

@@ -43,7 +43,7 @@ func refusal(err error) bool {
 // failure is a key at which the kernel has refused something. Every Sync tries it again.
 type failure struct {
 	err error
-	// port is the service port that the key is for, or was for; nil: none is known.
+	// port is the service port that the key is for; nil: no Service has the frontend any more.
 	port *service.PortName
 	// admitted are the clients that the kernel admits at the key.
 	admitted []entry
@@ -108,13 +108,8 @@ func (b *Backend) present(c *change, k key, id setID) []entry {
 // failureAt puts together what is known of a key at which something has failed.
 func (b *Backend) failureAt(c *change, k key) *failure {
 	f := &failure{err: c.failures[k]}
-	for _, w := range []*wish{c.is[k], c.was[k]} {
-		if w != nil && f.port == nil {
-			f.port = &w.port.Name
-		}
-	}
-	if before := b.failing[k]; before != nil && f.port == nil {
-		f.port = before.port
+	if w := c.is[k]; w != nil && !w.deleted {
+		f.port = &w.port.Name
 	}
 	for e := range set(slices.Concat(b.present(c, k, setAdmitted), c.is[k].entries(k, setAdmitted), c.unknown[k])) {
 		if _, held := b.held.contents[setAdmitted][e]; held {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -161,6 +162,9 @@ func (r *refusing) step(t *testing.T) {
 	}
 	for range 100 {
 		p := r.Packet(table)
+		if f := r.backend.failing[key{p.Protocol, p.Destination}]; f != nil && f.port == nil {
+			continue // a frontend that no Service has any more
+		}
 		if slices.ContainsFunc(r.tables, func(table *service.Table) bool { return r.unwritten[table.Route(p).Service] != nil }) {
 			continue
 		}
@@ -236,6 +240,39 @@ func TestARefusedPortRecovers(t *testing.T) {
 				if s.kernel.lists != lists+1 {
 					t.Error("the kernel has been read by a Sync")
 				}
+			})
+		})
+	}
+}
+
+// TestADeletedServiceIsNoServicePort: whatever the kernel refuses where it was is logged, and tried again.
+func TestADeletedServiceIsNoServicePort(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("after a restart: %t", restarted), func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.service("web", http)
+				s.slice("web", []string{"8080"}, "away1")
+				s.sync()
+				s.connect("web,tcp:80", "away1:8080", 1)
+				deleteService("web")(s)
+				s.builder.DeleteSlice("default", "web")
+				if restarted {
+					s.sync()
+					s.restart()
+					s.sync()
+					s.kernel.clock = s.kernel.clock.Add(time.Minute)
+				}
+				s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), "server web,tcp:80") }
+				s.retire()
+				s.sync()
+				if len(s.backend.failing) != 1 || len(s.backend.said) != 1 {
+					t.Errorf("failing %v, said %v", s.backend.failing, s.backend.said)
+				}
+				s.kernel.refuse = nil
+				s.connect("web,tcp:80", "away1:8080", 0)
+				s.sync()
+				s.retire()
+				s.want("then", "")
 			})
 		})
 	}

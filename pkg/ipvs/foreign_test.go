@@ -305,7 +305,7 @@ func TestWhatCannotBeWrittenStaysAsItIs(t *testing.T) {
 					s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), test.refused) }
 					table, dirty, _ := s.builder.Build()
 					err := s.backend.Sync(t.Context(), table, dirty)
-					if known := !restarted || table.Port(webPort) != nil; errors.Is(err, errByChance) != known {
+					if known := table.Port(webPort) != nil; errors.Is(err, errByChance) != known {
 						t.Errorf("got %v; the Service is known: %t", err, known)
 					}
 					if unwritten, ok := errors.AsType[service.Unwritten](err); err != nil && (!ok || len(unwritten) != 1 || unwritten[webPort] == nil) {
