@@ -177,7 +177,13 @@ func (b *Backend) emptySets(c *change) {
 		if c.all {
 			gone = b.unwanted(c, id)
 		}
-		b.empty(id, gone, func(e entry, err error) { c.failed(e.key, err) })
+		b.empty(id, gone, func(e entry, err error) {
+			if _, known := c.is[e.key]; !known {
+				c.is[e.key] = nil
+				c.keys = append(c.keys, e.key) // to try it again
+			}
+			c.failed(e.key, err)
+		})
 	}
 }
 

@@ -278,6 +278,26 @@ func TestADeletedServiceIsNoServicePort(t *testing.T) {
 	}
 }
 
+// TestAnEntryThatNobodyWantsIsTriedAgain: an earlier process has left it, and nothing else at its key.
+func TestAnEntryThatNobodyWantsIsTriedAgain(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.service("web", http)
+		s.service("dns", dns)
+		s.sync()
+		s.restart()
+		deleteService("web")(s)
+		s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), "set REJECT - web") }
+		s.sync()
+		s.want("as long as the kernel refuses it", "set REJECT web,tcp:80\n set REJECT dns,udp:53")
+		s.kernel.refuse = nil
+		s.retire()
+		s.want("then", "set REJECT dns,udp:53")
+		if len(s.backend.users) > 0 {
+			t.Errorf("left over: users %v", s.backend.users)
+		}
+	})
+}
+
 func TestWhereNoServicePortCanBeWrittenTheSyncFails(t *testing.T) {
 	refuseRoutes := func(line string) bool { return strings.HasPrefix(line, "route") }
 	for _, test := range []struct {
