@@ -300,6 +300,7 @@ func (b *Backend) removeServer(k key) error {
 	}
 	delete(b.held.servers, k)
 	delete(b.draining, k)
+	delete(b.declined, k)
 	b.traffic.forget(k)
 	return nil
 }

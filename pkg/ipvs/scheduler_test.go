@@ -215,6 +215,27 @@ func TestASchedulerThatTheKernelRefuses(t *testing.T) {
 	}
 }
 
+// TestARefusedSchedulerIsForgottenWithItsVirtualServer: the kernel may give it to the next one at the same address.
+func TestARefusedSchedulerIsForgottenWithItsVirtualServer(t *testing.T) {
+	forBoth(t, func(s *stage) {
+		s.kernel.declining = map[string]int{"sed": 0}
+		serveWeb(s)
+		s.service("web", http, annotated(service.AnnotationScheduler, "sed"))
+		s.sync()
+		s.kernel.declining = nil
+		deleteService("web")(s)
+		s.sync()
+		if len(s.backend.declined) > 0 {
+			t.Errorf("still known: %v", s.backend.declined)
+		}
+		s.service("web", http, annotated(service.AnnotationScheduler, "sed"))
+		s.sync()
+		if got := s.kernel.servers[s.key("web,tcp:80")].scheduler; got != "sed" {
+			t.Errorf("the new virtual server has scheduler %s", got)
+		}
+	})
+}
+
 func TestWhereTheKernelRefusesEverySchedulerThePortIsUnwritten(t *testing.T) {
 	forBoth(t, func(s *stage) {
 		serveWeb(s)
