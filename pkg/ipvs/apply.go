@@ -18,6 +18,8 @@ type change struct {
 	all bool
 	// failures are the keys at which something could not be written: nothing more is written there.
 	failures map[key]error
+	// unrefused are the keys at which the kernel takes no entry for refusals: all else is written there.
+	unrefused map[key]error
 	// unknown are entries at keys that failed, where what was is not known.
 	unknown map[key][]entry
 	// broken are the errors after which it is not known what the kernel holds.
@@ -50,7 +52,8 @@ func (b *Backend) write(ctx context.Context, touched map[key]struct{}, all bool)
 	b.addRoutes(c)
 	b.fillSets(c, setAdmitted, setRanged, setMasqAll, setMasqOutside)
 	b.putServers(ctx, c, func(k key, w *wish) error { return b.putInside(ctx, k, w) })
-	b.fillSets(c, setInside, setReject, setDrop)
+	b.fillSets(c, setInside, setDrop)
+	b.refuse(c)
 	b.putServers(ctx, c, func(k key, w *wish) error { return b.putEverybody(ctx, k, w) })
 	b.addRoutes(c) // of those that linger
 	b.fillSets(c, setVirtual)
@@ -61,7 +64,7 @@ func (b *Backend) write(ctx context.Context, touched map[key]struct{}, all bool)
 
 // plan finds out what is wanted.
 func (b *Backend) plan(ctx context.Context, touched map[key]struct{}) *change {
-	c := &change{was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}}
+	c := &change{was: map[key]*wish{}, is: map[key]*wish{}, failures: map[key]error{}, unrefused: map[key]error{}}
 	for k := range touched {
 		c.is[k] = b.frontends.at(k)
 		if c.is[k] == nil {
@@ -161,14 +164,32 @@ func (b *Backend) removeRoutes(c *change) {
 
 func (b *Backend) fillSets(c *change, ids ...setID) {
 	for _, id := range ids {
-		var wanted []entry
-		for _, k := range c.keys {
-			if !c.keeps(k) {
-				wanted = append(wanted, c.is[k].entries(k, id)...)
-			}
-		}
-		b.fill(id, wanted, func(e entry, err error) { c.failed(e.key, err) })
+		b.fill(id, c.wanted(id), func(e entry, err error) { c.failed(e.key, err) })
 	}
+}
+
+// refuse fills the set of frontends that refuse new connections. Where the kernel does not take an entry, endpoints that are gone are taken out
+// of service all the same, or a full set would keep packets going to them. A deleted frontend needs no entry to go.
+func (b *Backend) refuse(c *change) {
+	b.fill(setReject, c.wanted(setReject), func(e entry, err error) {
+		switch {
+		case !refusal(err):
+			c.failed(e.key, err)
+		case !c.is[e.key].deleted:
+			c.unrefused[e.key] = fmt.Errorf("%s: %w", e.key, err)
+		}
+	})
+}
+
+// wanted are the entries that a set shall have for the keys.
+func (c *change) wanted(id setID) []entry {
+	var list []entry
+	for _, k := range c.keys {
+		if !c.keeps(k) {
+			list = append(list, c.is[k].entries(k, id)...)
+		}
+	}
+	return list
 }
 
 func (b *Backend) emptySets(c *change) {
@@ -320,7 +341,12 @@ func (b *Backend) settle(c *change) map[key]struct{} {
 		if _, refused := b.refusing[k]; is != nil && is.deleted && !is.lingers && !refused {
 			is = nil
 		}
-		b.settleAt(k, is, nil)
+		var f *failure
+		if err := c.unrefused[k]; err != nil {
+			f = b.failureAt(c, k)
+			f.err, f.besides = err, true
+		}
+		b.settleAt(k, is, f)
 		b.releaseAlias(k, is, waiting)
 	}
 	b.removeRoutes(c)

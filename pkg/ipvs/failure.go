@@ -45,6 +45,8 @@ type failure struct {
 	err error
 	// port is the service port that the key is for; nil: no Service has the frontend any more.
 	port *service.PortName
+	// besides: all is written besides the entry for refusals.
+	besides bool
 	// admitted are the clients that the kernel admits at the key.
 	admitted []entry
 }
@@ -134,7 +136,7 @@ func (b *Backend) findUnknown(c *change) {
 
 // needs are the addresses for which a key needs routes. One at which something failed needs those that it has.
 func (b *Backend) needs(k key) []netip.Addr {
-	if b.failing[k] != nil {
+	if f := b.failing[k]; f != nil && !f.besides {
 		return []netip.Addr{k.address.Addr(), alias(k).address.Addr()}
 	}
 	return b.wishes[k].addresses(k)

@@ -298,6 +298,48 @@ func TestAnEntryThatNobodyWantsIsTriedAgain(t *testing.T) {
 	})
 }
 
+// TestWhereNothingMoreCanBeRefused: the set is full. Nobody goes to endpoints that are gone, and deletions are written.
+func TestWhereNothingMoreCanBeRefused(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		do        func(s *stage)
+		unwritten bool
+		want      string // once there is room
+	}{
+		{"endpoints are taken out of service", func(s *stage) { s.slice("web", nil) }, true, refusingDeleted},
+		{"a Service is deleted", func(s *stage) {
+			s.connect("web,tcp:80", "away1:8080", 1)
+			deleteService("web")(s)
+			s.slice("web", nil)
+		}, false, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			forBoth(t, func(s *stage) {
+				s.kernel.watch = nil // IPVS itself refuses clients where it has no real server
+				s.options.Drain = 0
+				s.restart()
+				s.service("web", http)
+				s.slice("web", []string{"8080"}, "away1")
+				s.sync()
+				test.do(s)
+				s.kernel.refuse = func(line string) bool { return strings.HasPrefix(s.named(line), "set REJECT +") }
+				table, dirty, _ := s.builder.Build()
+				err := s.backend.Sync(t.Context(), table, dirty)
+				if unwritten, ok := errors.AsType[service.Unwritten](err); ok != test.unwritten || ok && unwritten[webPort] == nil || err != nil && !ok {
+					t.Errorf("got %v", err)
+				}
+				s.want("when it is full", "")
+				if len(s.backend.users) > 0 {
+					t.Errorf("left over: users %v", s.backend.users)
+				}
+				s.kernel.refuse = nil
+				must(t, s.backend.Sync(t.Context(), table, dirty))
+				s.want("then", test.want)
+			})
+		})
+	}
+}
+
 func TestWhereNoServicePortCanBeWrittenTheSyncFails(t *testing.T) {
 	refuseRoutes := func(line string) bool { return strings.HasPrefix(line, "route") }
 	for _, test := range []struct {
