@@ -188,7 +188,7 @@ func (b *Backend) Sync(ctx context.Context, table *service.Table, dirty service.
 	unwritten := b.unwritten(table)
 	if all && b.nothing(table, unwritten) {
 		b.table = nil
-		return fmt.Errorf("no service port can be written: %v", unwritten) // not as a service.Unwritten: the node serves nothing
+		return fmt.Errorf("no service port can be written: %s", unwritten.Error()) // not as a service.Unwritten: the node serves nothing
 	}
 	if len(unwritten) == 0 {
 		return nil
