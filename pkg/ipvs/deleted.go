@@ -50,8 +50,6 @@ func (b *Backend) deleted(k key) (*wish, error) {
 		w.frontend.Kind = last.frontend.Kind
 	case slices.Contains(b.frontends.nodes, k.address.Addr()):
 		w.frontend.Kind = service.NodePort
-	default:
-		w.frontend.Kind = service.ExternalIP // for all that is known: it may be another host's from now on
 	}
 	w.lingers = slices.ContainsFunc(list, func(r realServer) bool { return connected(r) && b.keeps(w.port, r.address) })
 	if !w.lingers && !w.refuses() {

@@ -56,7 +56,6 @@ func TestDeletedServices(t *testing.T) {
 		{"for a limited time", time.Minute, []func(*stage){later(time.Minute), later(refuseFor)}, ""},
 		{"a full sync keeps draining", time.Minute, []func(*stage){(*stage).resync}, drainingDeleted},
 		{"a restart keeps draining", time.Minute, []func(*stage){(*stage).restart, (*stage).resync}, drainingDeleted},
-		{"after a restart, an address that may be another host's is free in the end", time.Minute, []func(*stage){(*stage).restart, (*stage).resync, later(time.Minute)}, ""},
 		{"a full sync keeps telling the client", time.Minute, []func(*stage){later(time.Minute), (*stage).resync}, refusingDeleted},
 		{"a full sync stops telling the client", time.Minute, []func(*stage){later(time.Minute), func(s *stage) { s.kernel.clock = s.kernel.clock.Add(refuseFor) }, (*stage).resync}, ""},
 		{"without draining the client is told at once", 0, nil, refusingDeleted},
