@@ -155,6 +155,7 @@ func TestAHeldLockDelaysChangesAndNothingElse(t *testing.T) {
 	s, client, server := webSite(t, "legacy")
 	s.Start()
 	webAnswers(s, client)
+	s.Settled() // or the rule that protects 127.0.0.0/8 waits for the lock too
 	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		t.Fatal(err)
